@@ -1,0 +1,12 @@
+//! Numbers, facts, books, orders, positions, strategy, sizing and the engine: the room every other room knows.
+
+pub mod agent;
+pub mod book;
+pub mod event;
+pub mod ids;
+pub mod instrument;
+pub mod orders;
+pub mod permit;
+pub mod position;
+pub mod ring;
+pub mod units;

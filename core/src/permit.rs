@@ -1,0 +1,84 @@
+//! The two doors every order passes: permission and record.
+//!
+//! The engine knows them only by these traits. `keel-risk` is the one implementer of [`Gate`] outside tests, and only it
+//! can build what [`Gate::judge`] returns; `keel-journal` is the one implementer of [`Log`], and only it can wrap that in
+//! its record. The gateway accepts nothing else.
+
+use crate::book::Touch;
+use crate::event::{Command, ExecEvent, MarketEvent, Order, Record};
+use crate::ids::{InstrumentId, Seq};
+use crate::orders::{Change, Working};
+use crate::position::Position;
+use crate::units::{Mono, Now};
+
+/// Can the journal be trusted with the next order?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogHealth {
+    /// Yes.
+    #[default]
+    Sound,
+    /// Space or a deadline is short: shrink risk, take none.
+    Low,
+    /// It refused a record: nothing can leave.
+    Faulty,
+}
+
+/// What the engine knows at the moment of asking.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Best bid and ask of the instrument; `None` while its book cannot be trusted.
+    pub touch: Option<Touch>,
+    /// The order an amend or cancel is about.
+    pub working: Option<&'a Working>,
+    /// State of the journal.
+    pub log: LogHealth,
+}
+
+/// Permission. It watches everything and answers one question.
+pub trait Gate {
+    /// Permission for one order, with everything that was measured.
+    type Approved: Record + AsRef<Order>;
+    /// The refusal, with everything that was measured.
+    type Refused: Record;
+
+    /// The market moved.
+    fn market(&mut self, now: Now, event: &MarketEvent);
+    /// The venue spoke to us: links, wallet, reconciliation.
+    fn exec(&mut self, now: Now, event: &ExecEvent);
+    /// Someone at the front door.
+    fn command(&mut self, now: Now, command: &Command);
+    /// An order's worst case moved.
+    fn order(&mut self, now: Now, change: &Change);
+    /// A position changed.
+    fn position(&mut self, now: Now, instrument: InstrumentId, position: &Position);
+    /// The deadline passed.
+    fn tick(&mut self, now: Now);
+    /// When [`Self::tick`] wants to be called.
+    fn deadline(&self) -> Option<Mono>;
+    /// May this order leave?
+    fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Self::Approved, Self::Refused>;
+}
+
+/// The journal did not take a record. Nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFault {
+    /// No room: the next segment is not there yet, or the disk is full.
+    Full,
+    /// The medium failed; the journal refuses everything until a restart.
+    Broken,
+    /// Longer than any record may be.
+    TooLong,
+}
+
+/// Record. It appends, in order, before the decision takes effect.
+pub trait Log {
+    /// Proof that `T` stands in the journal.
+    type Recorded<T>;
+
+    /// Appends a fact; returns its place.
+    fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault>;
+    /// Appends a decision and returns it with its proof.
+    fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Self::Recorded<R>, LogFault>;
+    /// Can it be trusted with the next one?
+    fn health(&self) -> LogHealth;
+}

@@ -1,0 +1,1 @@
+//! Public venue bytes to market facts.

@@ -1,0 +1,1 @@
+//! The venue's private side: recorded orders out, execution facts in.

@@ -1,0 +1,3 @@
+//! `keel`: one binary, one subcommand a job.
+
+fn main() {}

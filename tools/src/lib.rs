@@ -1,0 +1,4 @@
+//! Everything with a window: sockets, threads, clocks, files, and the subcommands people type.
+//!
+//! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
+//! exit code 2, a failure with one clear sentence and exit code 1.

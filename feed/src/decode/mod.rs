@@ -485,11 +485,6 @@ impl Decoder {
         let origin = Origin { recv: arrival.recv, ticks: arrival.ticks, ts: head.ts, cts: head.cts, seq: head.seq };
         parts(head, &self.scratch.levels, origin, &mut |part| sink(MarketEvent::Book(part)));
     }
-
-    #[cfg(test)]
-    pub(crate) fn parts_for_tests(&mut self) -> (&Symbols, &mut Scratch, &mut General) {
-        (&self.symbols, &mut self.scratch, &mut self.general)
-    }
 }
 
 /// Cuts a message into updates of at most [`LEVELS`] levels. A message without levels is one empty update.

@@ -3,4 +3,5 @@
 pub mod decode;
 pub mod depth;
 mod scan;
+pub mod session;
 pub mod topic;

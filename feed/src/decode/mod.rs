@@ -20,7 +20,7 @@ mod known;
 mod table;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::topic::MAX_DEPTH;
 use general::General;

@@ -6,11 +6,12 @@ use super::table::Symbols;
 use super::{
     AckOp, AckReason, BookHead, DecodeError, MAX_FRAME, MAX_ROWS, Message, Scratch, TickerChange, TickerField, wall,
 };
+use crate::json::{Json, must, optional};
 use crate::topic::{MAX_DEPTH, Topic, minutes_of};
 use keel_core::event::{Bar, Flag, Level, Liquidation, MarketEvent, Origin, PriceLimit, Side, Trade, VenueStatus};
 use keel_core::ids::InstrumentId;
 use keel_core::units::{Notional, Px, Qty, Wall, parse_decimal};
-use simd_json::{Buffers, Node, StaticNode};
+use simd_json::Buffers;
 
 /// The general parser and its buffers.
 pub(crate) struct General {
@@ -24,81 +25,7 @@ impl core::fmt::Debug for General {
     }
 }
 
-/// One value of the parsed tape: its node and everything below it.
-#[derive(Clone, Copy)]
-struct Json<'t>(&'t [Node<'t>]);
-
-impl<'t> Json<'t> {
-    /// Nodes of the first value of a list, and the rest of the list.
-    fn split(nodes: &'t [Node<'t>]) -> Option<(Self, &'t [Node<'t>])> {
-        let below = match nodes.first()? {
-            Node::Object { count, .. } | Node::Array { count, .. } => *count,
-            Node::String(_) | Node::Static(_) => 0,
-        };
-        let (value, rest) = nodes.split_at_checked(1 + below)?;
-        Some((Self(value), rest))
-    }
-
-    /// The values of these keys. Other keys are passed over.
-    fn fields<const N: usize>(self, keys: [&str; N]) -> Result<[Option<Self>; N], DecodeError> {
-        let mut found = [None; N];
-        self.each(|key, value| {
-            if let Some(at) = keys.iter().position(|wanted| *wanted == key) {
-                if found[at].is_some() {
-                    return Err(DecodeError::Duplicate);
-                }
-                found[at] = Some(value);
-            }
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    fn each(self, mut visit: impl FnMut(&'t str, Self) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
-        let Some((Node::Object { .. }, mut rest)) = self.0.split_first() else {
-            return Err(DecodeError::WrongType);
-        };
-        while let Some((Node::String(key), after)) = rest.split_first() {
-            let (value, after) = Self::split(after).ok_or(DecodeError::NotJson)?;
-            visit(key, value)?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn items(self) -> Result<impl Iterator<Item = Self>, DecodeError> {
-        let Some((Node::Array { .. }, mut rest)) = self.0.split_first() else {
-            return Err(DecodeError::WrongType);
-        };
-        Ok(core::iter::from_fn(move || {
-            let (value, after) = Self::split(rest)?;
-            rest = after;
-            Some(value)
-        }))
-    }
-
-    fn text(self) -> Result<&'t [u8], DecodeError> {
-        match self.0.first() {
-            Some(Node::String(text)) => Ok(text.as_bytes()),
-            _ => Err(DecodeError::WrongType),
-        }
-    }
-
-    fn int(self) -> Result<u64, DecodeError> {
-        match self.0.first() {
-            Some(Node::Static(StaticNode::U64(value))) if *value <= 9_999_999_999_999_999_999 => Ok(*value),
-            Some(Node::Static(StaticNode::U64(_))) => Err(DecodeError::Range),
-            _ => Err(DecodeError::WrongType),
-        }
-    }
-
-    fn boolean(self) -> Result<bool, DecodeError> {
-        match self.0.first() {
-            Some(Node::Static(StaticNode::Bool(value))) => Ok(*value),
-            _ => Err(DecodeError::WrongType),
-        }
-    }
-
+impl Json<'_> {
     fn millis(self) -> Result<Wall, DecodeError> {
         wall(self.int()?)
     }
@@ -137,10 +64,6 @@ impl IntoPositive for Px {
     }
 }
 
-fn must<T>(value: Option<T>) -> Result<T, DecodeError> {
-    value.ok_or(DecodeError::Missing)
-}
-
 fn short(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
@@ -177,10 +100,6 @@ fn same(found: Option<Json<'_>>, symbol: &[u8]) -> Result<(), DecodeError> {
     if must(found)?.text()? == symbol { Ok(()) } else { Err(DecodeError::Contradiction) }
 }
 
-fn optional<T>(value: Option<Json<'_>>, read: fn(Json<'_>) -> Result<T, DecodeError>, or: T) -> Result<T, DecodeError> {
-    value.map_or(Ok(or), read)
-}
-
 fn push(scratch: &mut Scratch, row: MarketEvent) -> Result<(), DecodeError> {
     if scratch.rows.len() == MAX_ROWS {
         return Err(DecodeError::TooMany);
@@ -207,7 +126,7 @@ impl General {
         self.copy.extend_from_slice(frame);
         let tape = simd_json::to_tape_with_buffers(&mut self.copy, &mut self.buffers);
         let tape = tape.map_err(|_| DecodeError::NotJson)?;
-        let (whole, _) = Json::split(&tape.0).ok_or(DecodeError::NotJson)?;
+        let whole = Json::whole(&tape.0)?;
         let keys = ["topic", "type", "ts", "data", "cts", "cs", "success", "ret_msg", "req_id", "op"];
         let [topic, kind, ts, data, cts, cs, success, ret_msg, req_id, op] = whole
             .fields(keys)

@@ -16,7 +16,9 @@ pub enum Hop {
     Queue,
     /// Record, book, strategy, sizing, permission, record.
     Decide,
-    /// Of which: appending one decision to the journal.
+    /// The same for a fact that caused no order.
+    Absorb,
+    /// Of `Decide`: appending one decision to the journal.
     Journal,
     /// On the order ring.
     Handoff,
@@ -32,10 +34,11 @@ pub enum Hop {
 
 impl Hop {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Decode,
         Self::Queue,
         Self::Decide,
+        Self::Absorb,
         Self::Journal,
         Self::Handoff,
         Self::Encode,
@@ -51,6 +54,7 @@ impl Hop {
             Self::Decode => "decode",
             Self::Queue => "queue",
             Self::Decide => "decide",
+            Self::Absorb => "absorb",
             Self::Journal => "journal",
             Self::Handoff => "handoff",
             Self::Encode => "encode",

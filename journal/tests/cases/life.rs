@@ -122,7 +122,7 @@ fn a_reader_follows_a_live_writer_across_rolls() {
                 match reader.poll().unwrap() {
                     Some(entry) => {
                         seen += 1;
-                        assert_eq!((entry.seq, entry.payload), (Seq(seen), &blob(seen, 40)[..]));
+                        assert_eq!((entry.seq, entry.payload), (Seq(seen), &blob(seen, 40).1[..]));
                     }
                     None => std::thread::yield_now(),
                 }
@@ -139,13 +139,6 @@ fn a_reader_follows_a_live_writer_across_rolls() {
     assert_eq!(keeper.failure(), None);
     drop((writer, keeper));
     assert!(verify(dir.path()).is_sound());
-}
-
-impl std::ops::Deref for super::support::Blob {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.1
-    }
 }
 
 #[test]

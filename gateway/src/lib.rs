@@ -14,7 +14,7 @@
 //! ```
 
 // pub mod budget;
-// pub mod decode;
+pub mod decode;
 pub mod encode;
 // pub mod gateway;
 // pub mod rest;

@@ -35,3 +35,21 @@ pub(crate) fn now() -> Now {
 pub(crate) fn at(millis: u64) -> Now {
     Now { mono: Mono::from_millis(10_000 + millis), wall: Wall::from_millis(1_900_000_001_000 + millis) }
 }
+
+/// Every line of every recording in `folder`, with the file's name; nothing, said aloud, where the data is not there.
+pub(crate) fn captures(folder: &str) -> Vec<(String, String)> {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    #[allow(clippy::disallowed_methods, reason = "where the recordings are is the machine's business")]
+    let shared = std::env::var("KEEL_SHARED").map_or_else(|_| here.join("../../shared/data"), Into::into);
+    let Ok(files) = std::fs::read_dir(shared.join(folder)) else {
+        println!("SKIPPED: recorded data not found ({})", shared.join(folder).display());
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    for file in files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        lines.extend(text.lines().filter(|line| !line.is_empty()).map(|line| (name.clone(), line.to_owned())));
+    }
+    lines
+}

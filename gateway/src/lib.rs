@@ -13,12 +13,13 @@
 //!                  +------------------------------------------------------------------+
 //! ```
 
-// pub mod budget;
+pub mod budget;
 pub mod decode;
 pub mod encode;
 // pub mod gateway;
 // pub mod rest;
-// pub mod session;
+pub mod session;
+pub mod reaction;
 pub mod sign;
 mod text;
 

@@ -17,7 +17,7 @@ pub mod budget;
 pub mod decode;
 pub mod encode;
 // pub mod gateway;
-// pub mod rest;
+pub mod rest;
 pub mod session;
 pub mod reaction;
 pub mod sign;

@@ -16,14 +16,15 @@
 pub mod budget;
 pub mod decode;
 pub mod encode;
-// pub mod gateway;
+pub mod gateway;
+pub mod reaction;
+mod reconcile;
 pub mod rest;
 pub mod session;
-pub mod reaction;
 pub mod sign;
 mod text;
 
-// pub use gateway::Gateway;
+pub use gateway::Gateway;
 
 #[cfg(test)]
 mod testing;

@@ -175,11 +175,7 @@ impl Decoder {
     /// Takes all of its memory here.
     #[must_use]
     pub fn new(instruments: &Instruments) -> Self {
-        Self {
-            instruments: instruments.clone(),
-            scratch: Vec::with_capacity(MAX_FACTS),
-            skipped: Skipped::default(),
-        }
+        Self { instruments: instruments.clone(), scratch: Vec::with_capacity(MAX_FACTS), skipped: Skipped::default() }
     }
 
     /// What was left out so far.

@@ -27,7 +27,10 @@ const ACK: &str = r#"{"reqId":"k00000001-00000007n0000000100000001","retCode":0,
 fn the_contracts_rows_become_their_facts() {
     let ExecEvent::Order(order) = one(ORDER) else { panic!() };
     assert_eq!((order.client, order.status), (ClientId::new(1, 7), OrderStatus::New));
-    assert_eq!((order.px, order.leaves, order.tif), (Px::parse(b"20.05").unwrap(), Qty::whole(10), TimeInForce::PostOnly));
+    assert_eq!(
+        (order.px, order.leaves, order.tif),
+        (Px::parse(b"20.05").unwrap(), Qty::whole(10), TimeInForce::PostOnly)
+    );
     assert_eq!((order.reason.is_empty(), order.updated.millis()), (true, 1_900_000_001_007));
 
     let ExecEvent::Fill(fill) = one(EXECUTION) else { panic!() };
@@ -40,7 +43,10 @@ fn the_contracts_rows_become_their_facts() {
     assert_eq!(position.entry, Px::parse(b"20.05123456").unwrap());
 
     let ExecEvent::Wallet(wallet) = one(WALLET) else { panic!() };
-    assert_eq!((wallet.equity, wallet.available), (Notional::parse(b"1000.02").unwrap(), Notional::parse(b"983.9").unwrap()));
+    assert_eq!(
+        (wallet.equity, wallet.available),
+        (Notional::parse(b"1000.02").unwrap(), Notional::parse(b"983.9").unwrap())
+    );
 
     let ExecEvent::Ack(ack) = one(ACK) else { panic!() };
     assert_eq!((ack.client, ack.op, ack.code), (ClientId::new(1, 7), Op::New, 0));
@@ -68,7 +74,9 @@ fn control_frames_are_for_the_session() {
 
 #[test]
 fn an_answer_without_request_id_is_never_lost() {
-    let ExecEvent::Ack(ack) = one(r#"{"retCode":10005,"retMsg":"Permission denied","op":"order.create","connId":"t1"}"#) else {
+    let ExecEvent::Ack(ack) =
+        one(r#"{"retCode":10005,"retMsg":"Permission denied","op":"order.create","connId":"t1"}"#)
+    else {
         panic!()
     };
     assert_eq!((ack.client, ack.code), (ClientId::NONE, 10_005));
@@ -83,7 +91,10 @@ fn items_of_a_batch_are_answered_one_by_one() {
         r#"{"reqId":"b","retCode":0,"op":"order.create-batch","data":{"list":[{"orderId":"7d02","orderLinkId":"k00000001-00000001"},{"orderId":"","orderLinkId":"k00000001-00000002"}]},"retExtInfo":{"list":[{"code":0,"msg":"OK"},{"code":110094,"msg":".."}]},"header":{}}"#,
     );
     assert_eq!(seen, Ok(Seen::Facts(2)));
-    let codes: Vec<_> = facts.iter().map(|fact| if let ExecEvent::Ack(ack) = fact { (ack.client, ack.code) } else { panic!() }).collect();
+    let codes: Vec<_> = facts
+        .iter()
+        .map(|fact| if let ExecEvent::Ack(ack) = fact { (ack.client, ack.code) } else { panic!() })
+        .collect();
     assert_eq!(codes, [(ClientId::new(1, 1), 0), (ClientId::new(1, 2), 110_094)]);
 }
 

@@ -214,7 +214,10 @@ fn read(
         Call::KeyInfo => Ok(Answer::Key(key(&required(result)?)?)),
         Call::AccountInfo => {
             let row: AccountRow<'_> = required(result)?;
-            Ok(Answer::Account(Account { margin_mode: string(row.margin_mode), unified: code(row.unified_margin_status)? }))
+            Ok(Answer::Account(Account {
+                margin_mode: string(row.margin_mode),
+                unified: code(row.unified_margin_status)?,
+            }))
         }
         Call::Settings => {
             let row: SettingsRow<'_> = required(result)?;

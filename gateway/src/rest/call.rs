@@ -144,9 +144,10 @@ impl Call {
                 get("/v5/market/instruments-info", page("category=linear&limit=1000".to_owned(), cursor))
             }
             Self::FeeRate => get("/v5/account/fee-rate", "category=linear".to_owned()),
-            Self::OpenOrders { cursor } => {
-                get("/v5/order/realtime", page("category=linear&settleCoin=USDT&openOnly=0&limit=50".to_owned(), cursor))
-            }
+            Self::OpenOrders { cursor } => get(
+                "/v5/order/realtime",
+                page("category=linear&settleCoin=USDT&openOnly=0&limit=50".to_owned(), cursor),
+            ),
             Self::FindOrder { client, symbol } => get("/v5/order/realtime", by_link(*client, symbol)),
             Self::FindClosed { client, symbol } => get("/v5/order/history", by_link(*client, symbol)),
             Self::Executions { since, cursor } => get(
@@ -168,13 +169,10 @@ impl Call {
                 },
                 order_body(order, symbol),
             ),
-            Self::CancelAll => {
-                post("/v5/order/cancel-all", r#"{"category":"linear","settleCoin":"USDT"}"#.to_owned())
+            Self::CancelAll => post("/v5/order/cancel-all", r#"{"category":"linear","settleCoin":"USDT"}"#.to_owned()),
+            Self::RejectOutsideBand => {
+                post("/v5/account/set-limit-px-action", r#"{"category":"linear","modifyEnable":false}"#.to_owned())
             }
-            Self::RejectOutsideBand => post(
-                "/v5/account/set-limit-px-action",
-                r#"{"category":"linear","modifyEnable":false}"#.to_owned(),
-            ),
             Self::ArmDisconnect { seconds } => post(
                 "/v5/order/disconnected-cancel-all",
                 format!(r#"{{"timeWindow":{seconds},"product":"DERIVATIVES"}}"#),

@@ -4,3 +4,4 @@
 //! exit code 2, a failure with one clear sentence and exit code 1.
 pub mod config;
 pub mod node;
+pub mod summary;

@@ -1,5 +1,6 @@
 //! Public venue bytes to market facts.
 
+pub mod bars;
 pub mod decode;
 pub mod depth;
 pub mod instruments;

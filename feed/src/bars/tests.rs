@@ -35,7 +35,8 @@ fn two_days() -> Series {
 
 #[test]
 fn each_fault_is_named_kept_and_changes_nothing() {
-    let rows: [(&str, fn(&mut Bar), Fault); 14] = [
+    type Spoil = fn(&mut Bar);
+    let rows: [(&str, Spoil, Fault); 14] = [
         ("another interval", |b| b.minutes = 60, Fault::Stranger),
         ("still open", |b| b.confirmed = Flag::No, Fault::Unconfirmed),
         ("no open", |b| b.open = Px::ZERO, Fault::NoPrice),

@@ -10,7 +10,7 @@ use super::wire::{Turn, Wire};
 use super::{Part, Report, Timed};
 use anyhow::Result;
 use keel_core::agent::Agent;
-use keel_core::event::MarketEvent;
+use keel_core::event::{HealthState, MarketEvent};
 use keel_core::instrument::Instruments;
 use keel_core::ring::Producer;
 use keel_core::units::{Mono, Now};
@@ -104,7 +104,7 @@ impl FeedAgent {
         self.board.set(Cell::FeedErrors, counters.refused.iter().sum());
         self.board.set(Cell::Resyncs, counters.faults);
         self.board.set(Cell::PublicLink, if self.session.is_up() { 2 } else { 0 });
-        let synced = self.session.statuses(now).filter(|status| status.is_synced()).count();
+        let synced = self.session.statuses(now).filter(|status| status.state == HealthState::Synced).count();
         self.board.set(Cell::Synced, synced as u64);
     }
 }

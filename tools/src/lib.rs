@@ -4,6 +4,10 @@
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
 pub mod config;
+pub mod fact;
+pub mod moment;
 pub mod node;
 pub mod summary;
+pub mod tail;
 pub mod tape;
+pub mod verify;

@@ -229,7 +229,7 @@ impl Orders {
             (State::Recorded, Op::New, true) => row.state = State::Sent,
             (State::Recorded, Op::New, false) => row.state = State::NotSent,
             (_, Op::New, _) | (_, _, true) => {}
-            (_, Op::Amend | Op::Cancel, false) => forget_request(row),
+            (_, Op::Amend | Op::Cancel, false) => forget_request(row, sent.op),
         })
     }
 
@@ -242,7 +242,7 @@ impl Orders {
             match (ack.op, ack.code) {
                 (Op::New, 0) if matches!(row.state, State::Recorded | State::Sent) => {
                     row.state = State::Sent;
-                    row.pending = None;
+                    forget_request(row, Op::New);
                 }
                 (Op::New, 0) => {}
                 (Op::New, code) if refusal_is_final(code) && row.state != State::Live => row.state = State::Rejected,
@@ -250,7 +250,7 @@ impl Orders {
                 // accepted for processing is no proof: both shapes stay reserved until the stream shows one
                 (Op::Amend | Op::Cancel, 0) => {}
                 (Op::Amend, code) if !refusal_is_final(code) => {}
-                (Op::Amend | Op::Cancel, _) => forget_request(row),
+                (Op::Amend | Op::Cancel, _) => forget_request(row, ack.op),
             }
         })
     }
@@ -269,11 +269,9 @@ impl Orders {
                 return;
             }
             row.state = State::Live;
-            if row.pending == Some(Op::New) {
-                row.pending = None;
-            }
+            forget_request(row, Op::New);
             if row.amended == Some((update.px, update.qty)) {
-                forget_request(row);
+                forget_request(row, Op::Amend);
                 (row.order.px, row.order.qty) = (update.px, update.qty);
             }
         })
@@ -381,9 +379,14 @@ fn change_from(row: &Working, before: Qty, px_before: Px, from: State) -> Change
     }
 }
 
-fn forget_request(row: &mut Working) {
-    row.pending = None;
-    row.amended = None;
+/// The request `op` is answered. Another one that is not stays: a refused cancel says nothing about an amend before it.
+fn forget_request(row: &mut Working, op: Op) {
+    if op == Op::Amend {
+        row.amended = None;
+    }
+    if row.pending == Some(op) {
+        row.pending = row.amended.map(|_| Op::Amend);
+    }
 }
 
 /// Does this refusal of a new order prove that it does not exist at the venue? Everything not known to prove it is

@@ -43,7 +43,7 @@ const fn check(code: Refusal, concerns: u8, measure: fn(&Question<'_>) -> Measur
 }
 
 /// Every check, in order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
-pub(crate) static CHECKS: [Check; 38] = [
+pub(crate) static CHECKS: [Check; 39] = [
     // state and latches
     check(Refusal::Halted, ORDERS, |q| Measure::holds(q.brake <= State::ReduceOnly)),
     check(Refusal::ReducingOnly, ORDERS, reducing_only),
@@ -53,6 +53,7 @@ pub(crate) static CHECKS: [Check; 38] = [
     // ids, permissions, instrument arithmetic
     check(Refusal::UnknownStrategy, RISK, permitted),
     check(Refusal::UnknownOrder, ALL, known_order),
+    check(Refusal::AmendPending, ORDERS, amend_pending),
     check(Refusal::Form, ORDERS, form),
     check(Refusal::NotTrading, ORDERS, |q| Measure::holds(q.instrument.trading.is_set())),
     check(Refusal::Price, ORDERS, price),
@@ -317,6 +318,11 @@ fn known_order(q: &Question<'_>) -> Measure {
                 && !row.state.is_final()
         }),
     })
+}
+
+/// Two unanswered amends would leave three shapes the order might have.
+fn amend_pending(q: &Question<'_>) -> Measure {
+    Measure::holds(q.order.op != Op::Amend || q.context.working.is_none_or(|row| row.amended.is_none()))
 }
 
 fn form(q: &Question<'_>) -> Measure {

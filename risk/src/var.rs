@@ -307,3 +307,8 @@ fn of_sorted_tail(tail: &[f64], n: usize, tail_bps: u32, k: usize) -> Risk {
     let part = if whole < k { (mass - whole as f64) * tail[whole] } else { 0.0 };
     Risk { var: -tail[k - 1], es: -(sum + part) / mass, k }
 }
+
+#[cfg(test)]
+#[path = "var_tests.rs"]
+#[allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "the slow twin is meant to be plain")]
+pub(crate) mod tests;

@@ -65,8 +65,11 @@ pub struct Working {
     pub pending: Option<Op>,
     /// Quantity an unanswered amend asks for; the larger of both counts as open.
     pub amended: Option<(Px, Qty)>,
-    /// Filled so far.
+    /// Filled so far by the executions counted here.
     pub filled: Qty,
+    /// Filled so far by the venue's word. Ahead of `filled`, the difference is owed to us as executions: it is in no
+    /// position yet, so it still counts as open.
+    pub reported: Qty,
     /// When something was last asked of the venue.
     pub asked: Mono,
 }
@@ -75,11 +78,12 @@ impl Working {
     /// What can still fill, at worst.
     #[must_use]
     pub fn open(&self) -> Qty {
+        let owed = (self.reported - self.filled).max(Qty::ZERO);
         if self.state.is_final() {
-            return Qty::ZERO;
+            return owed;
         }
         let total = self.amended.map_or(self.order.qty, |(_, qty)| qty.max(self.order.qty));
-        (total - self.filled).max(Qty::ZERO)
+        (total - self.filled).max(owed)
     }
 
     /// The price its open quantity can fill at, at worst for us.
@@ -141,6 +145,8 @@ pub struct Orders {
     run: u32,
     issued: u32,
     rows: Vec<Working>,
+    /// Finished by the venue's word, with executions still owed to us.
+    owed: Vec<Working>,
     executions: Executions,
 }
 
@@ -148,7 +154,13 @@ impl Orders {
     /// An empty table issuing ids of run `run`.
     #[must_use]
     pub fn new(run: u32) -> Self {
-        Self { run, issued: 0, rows: Vec::with_capacity(MAX_ORDERS), executions: Executions::new() }
+        Self {
+            run,
+            issued: 0,
+            rows: Vec::with_capacity(MAX_ORDERS),
+            owed: Vec::with_capacity(MAX_ORDERS),
+            executions: Executions::new(),
+        }
     }
 
     /// The id the next new order will carry. [`Self::admit`] uses it up.
@@ -160,7 +172,7 @@ impl Orders {
     /// Can one more new order be admitted?
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.rows.len() < MAX_ORDERS && self.issued < u32::MAX
+        self.rows.len() + self.owed.len() < MAX_ORDERS && self.issued < u32::MAX
     }
 
     /// Takes in a recorded request. A new order must carry [`Self::next_id`].
@@ -179,6 +191,7 @@ impl Orders {
                     pending: Some(Op::New),
                     amended: None,
                     filled: Qty::ZERO,
+                    reported: Qty::ZERO,
                     asked: now,
                 };
                 self.rows.push(row);
@@ -216,7 +229,7 @@ impl Orders {
             (State::Recorded, Op::New, true) => row.state = State::Sent,
             (State::Recorded, Op::New, false) => row.state = State::NotSent,
             (_, Op::New, _) | (_, _, true) => {}
-            (_, Op::Amend | Op::Cancel, false) => forget_request(row),
+            (_, Op::Amend | Op::Cancel, false) => forget_request(row, sent.op),
         })
     }
 
@@ -229,19 +242,15 @@ impl Orders {
             match (ack.op, ack.code) {
                 (Op::New, 0) if matches!(row.state, State::Recorded | State::Sent) => {
                     row.state = State::Sent;
-                    row.pending = None;
+                    forget_request(row, Op::New);
                 }
                 (Op::New, 0) => {}
                 (Op::New, code) if refusal_is_final(code) && row.state != State::Live => row.state = State::Rejected,
                 (Op::New, _) => row.state = State::Unknown,
-                (Op::Amend, 0) => {
-                    if let Some((px, qty)) = row.amended.take() {
-                        (row.order.px, row.order.qty) = (px, qty);
-                    }
-                    forget_request(row);
-                }
-                (Op::Amend | Op::Cancel, code) if code != 0 => forget_request(row),
-                (Op::Amend | Op::Cancel, _) => {}
+                // accepted for processing is no proof: both shapes stay reserved until the stream shows one
+                (Op::Amend | Op::Cancel, 0) => {}
+                (Op::Amend, code) if !refusal_is_final(code) => {}
+                (Op::Amend | Op::Cancel, _) => forget_request(row, ack.op),
             }
         })
     }
@@ -250,7 +259,7 @@ impl Orders {
     pub fn update(&mut self, update: &OrderUpdate) -> Effect {
         self.known(update.client, |row| {
             row.venue = update.venue;
-            row.filled = row.filled.max(update.filled);
+            row.reported = row.reported.max(update.filled);
             if update.status.is_final() {
                 row.state = match update.status {
                     OrderStatus::Filled => State::Filled,
@@ -260,11 +269,9 @@ impl Orders {
                 return;
             }
             row.state = State::Live;
-            if row.pending == Some(Op::New) {
-                row.pending = None;
-            }
+            forget_request(row, Op::New);
             if row.amended == Some((update.px, update.qty)) {
-                forget_request(row);
+                forget_request(row, Op::Amend);
                 (row.order.px, row.order.qty) = (update.px, update.qty);
             }
         })
@@ -325,13 +332,32 @@ impl Orders {
 
     /// Edits a row and drops it when finished; `None` when the order is finished already or nothing moved.
     fn edit(&mut self, client: ClientId, edit: impl FnOnce(&mut Working)) -> Option<Change> {
-        let at = self.rows.iter().position(|row| row.order.client == client)?;
+        let Some(at) = self.rows.iter().position(|row| row.order.client == client) else {
+            return self.settle(client, edit);
+        };
         let row = &mut self.rows[at];
         let (before, px, from) = (row.open(), row.worst_px(), row.state);
         edit(row);
         let change = change_from(row, before, px, from);
         if row.state.is_final() {
-            self.rows.remove(at);
+            let row = self.rows.remove(at);
+            if !row.open().is_zero() {
+                self.owed.push(row);
+            }
+        }
+        Some(change)
+    }
+
+    /// The same for a finished order whose executions are not all here.
+    fn settle(&mut self, client: ClientId, edit: impl FnOnce(&mut Working)) -> Option<Change> {
+        let at = self.owed.iter().position(|row| row.order.client == client)?;
+        let row = &mut self.owed[at];
+        let (before, px, from) = (row.open(), row.worst_px(), row.state);
+        edit(row);
+        row.state = from;
+        let change = change_from(row, before, px, from);
+        if row.open().is_zero() {
+            self.owed.remove(at);
         }
         Some(change)
     }
@@ -353,9 +379,14 @@ fn change_from(row: &Working, before: Qty, px_before: Px, from: State) -> Change
     }
 }
 
-fn forget_request(row: &mut Working) {
-    row.pending = None;
-    row.amended = None;
+/// The request `op` is answered. Another one that is not stays: a refused cancel says nothing about an amend before it.
+fn forget_request(row: &mut Working, op: Op) {
+    if op == Op::Amend {
+        row.amended = None;
+    }
+    if row.pending == Some(op) {
+        row.pending = row.amended.map(|_| Op::Amend);
+    }
 }
 
 /// Does this refusal of a new order prove that it does not exist at the venue? Everything not known to prove it is

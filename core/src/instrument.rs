@@ -191,7 +191,8 @@ pub(crate) mod tests {
     #[test]
     fn numbers_that_do_not_fit_are_refused_by_name() {
         assert_eq!(btc().check(), Ok(()));
-        let rows: [(fn(&mut Instrument), Misfit); 6] = [
+        type Spoil = fn(&mut Instrument);
+        let rows: [(Spoil, Misfit); 6] = [
             (|i| i.symbol = Symbol::EMPTY, Misfit::NoSymbol),
             (|i| i.tick = Px::ZERO, Misfit::Tick),
             (|i| i.max_px = i.min_px, Misfit::PriceRange),

@@ -2,6 +2,8 @@
 
 pub mod agent;
 pub mod book;
+pub mod desk;
+pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod instrument;
@@ -9,4 +11,7 @@ pub mod orders;
 pub mod permit;
 pub mod position;
 pub mod ring;
+pub mod signal;
+pub mod sizing;
+pub mod strategy;
 pub mod units;

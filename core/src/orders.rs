@@ -12,7 +12,9 @@
 //!   NotSent          Unknown <---------------+        left only by venue proof
 //! ```
 
-use crate::event::{Ack, ExecKind, Fill, Flag, Op, Order, OrderStatus, OrderUpdate, Sent, SentOutcome, Side};
+use crate::event::{
+    Ack, ExecEvent, ExecKind, Fill, Flag, Op, Order, OrderStatus, OrderUpdate, Sent, SentOutcome, Side,
+};
 use crate::ids::{ClientId, InstrumentId, StrategyId, VenueId};
 use crate::units::{Mono, Px, Qty};
 
@@ -191,6 +193,19 @@ impl Orders {
                 row.pending = Some(Op::Cancel);
                 row.asked = now;
             })),
+        }
+    }
+
+    /// Takes in one private fact, whatever it is.
+    pub fn apply(&mut self, event: &ExecEvent) -> Effect {
+        match event {
+            ExecEvent::Ack(ack) => self.ack(ack),
+            ExecEvent::Order(update) => self.update(update),
+            ExecEvent::Fill(fill) => self.fill(fill),
+            ExecEvent::Sent(sent) => self.sent(sent),
+            ExecEvent::Position(_) | ExecEvent::Wallet(_) | ExecEvent::Link(_) | ExecEvent::Reconciliation(_) => {
+                Effect::default()
+            }
         }
     }
 

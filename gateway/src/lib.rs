@@ -1,3 +1,31 @@
-//! The venue's private side: recorded orders out, execution facts in.
+//! The venue's private side.
+//!
+//! In: recorded orders, private bytes, answers to queries, time. Out: venue bytes, queries, execution facts. Never: a
+//! clock, a socket, a thread, luck of its own; an order that was not approved and recorded; a guess about an order's
+//! fate; a fact from half a frame.
+//!
+//! ```text
+//!                  +---------------------------- Gateway ----------------------------+
+//!  Recorded<Approved> -> budget -> encode ---------------------> Send{Trade}  (Rest{..} while that link is down)
+//!  Frame{Private}     -> session -> decode -> order, fill, position, wallet facts
+//!  Frame{Trade}       -> session -> decode -> acks -> budget
+//!  RestReply          -> rest -> reconcile -> the same facts, marked `queried`
+//!                  +------------------------------------------------------------------+
+//! ```
 
+pub mod budget;
+pub mod decode;
+pub mod encode;
+pub mod gateway;
+pub mod reaction;
+mod reconcile;
+pub mod rest;
+pub mod session;
+pub mod sign;
 pub mod sim;
+mod text;
+
+pub use gateway::Gateway;
+
+#[cfg(test)]
+mod testing;

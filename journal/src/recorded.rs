@@ -14,6 +14,11 @@ pub struct Recorded<T> {
 }
 
 impl<T> Recorded<T> {
+    /// For the writer alone, after it appended `what` at `seq`.
+    pub(crate) const fn new(seq: Seq, what: T) -> Self {
+        Self { seq, what }
+    }
+
     /// Its place.
     #[must_use]
     pub const fn seq(&self) -> Seq {

@@ -3,6 +3,20 @@
 //! In: what the engine sees and the one question "may this order leave?". Out: [`Approved`] or [`Refused`], each with
 //! every value that was measured. Never: a clock, a socket, a file; an order approved because something was missing.
 
+pub mod brake;
+mod checks;
 pub mod decision;
+pub mod exposure;
+pub mod gate;
+pub mod limits;
+pub mod refusal;
+pub mod stress;
+mod traffic;
+pub mod var;
+mod watch;
 
-pub use decision::{Approved, Decision, Refusal, Refused};
+pub use decision::{Approved, Decision, Refused};
+pub use gate::Gate;
+pub use limits::{Limits, LimitsError};
+pub use refusal::Refusal;
+pub use var::Scenarios;

@@ -257,7 +257,9 @@ pub struct Wallet {
 }
 
 /// How far a conversation has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, TryFromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(u8)]
 pub enum LinkState {
     /// No connection.
@@ -296,6 +298,8 @@ pub enum SentOutcome {
     NoLink = 2,
     /// Never sent: the outgoing buffer was full.
     Busy = 3,
+    /// Never sent: no frame can say it (an unknown instrument, a number that is none).
+    Unsayable = 4,
 }
 
 /// A recorded order left, or provably did not.

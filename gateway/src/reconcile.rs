@@ -1,0 +1,158 @@
+//! Reading the venue's full account after the private stream came up: orders, positions, executions, wallet.
+//!
+//! In: that the stream is there or gone, the answers. Out: the next question, and the bounds of the reading as
+//! [`Reconciliation`] facts. Never: "complete" before every page of every question was read on one unbroken stream.
+//!
+//! ```text
+//!  begin -> open orders (all pages) -> positions (all pages) -> executions (all pages) -> wallet -> complete
+//!     ^                     |
+//!     +-- again, after a pause, when a question fails; from the start when the stream breaks
+//! ```
+
+use crate::rest::Call;
+use keel_core::event::{ExecEvent, Flag, Reconciliation};
+use keel_core::units::{Mono, Now, Wall};
+
+/// A failed question is asked again after this.
+pub(crate) const RETRY: u64 = 500_000_000;
+/// Executions are read again from this long before the last one seen: pages are unstable within a millisecond, and
+/// clocks differ. Counting them once is the order table's business.
+pub(crate) const OVERLAP: u64 = 60_000_000_000;
+/// Pages one question may have; more is a venue that repeats itself, and the reading starts over.
+pub(crate) const MAX_PAGES: u32 = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Off,
+    Orders,
+    Positions,
+    Executions,
+    Wallet,
+    Done,
+}
+
+/// The reading.
+#[derive(Debug)]
+pub(crate) struct Reconcile {
+    stage: Stage,
+    cursor: String,
+    pages: u32,
+    /// A question is out.
+    asking: bool,
+    not_before: Mono,
+    since: Wall,
+    read: Reconciliation,
+}
+
+impl Reconcile {
+    /// `since`: executions before it are known already.
+    pub(crate) fn new(since: Wall) -> Self {
+        Self {
+            stage: Stage::Off,
+            cursor: String::new(),
+            pages: 0,
+            asking: false,
+            not_before: Mono::default(),
+            since,
+            read: Reconciliation::default(),
+        }
+    }
+
+    /// Starts over.
+    pub(crate) fn begin(&mut self, now: Now, sink: &mut impl FnMut(ExecEvent)) {
+        self.enter(Stage::Orders);
+        self.not_before = now.mono;
+        self.read = Reconciliation { at: now.mono, ..Reconciliation::default() };
+        sink(ExecEvent::Reconciliation(self.read));
+    }
+
+    /// The stream broke: whatever was read may be stale.
+    pub(crate) fn abandon(&mut self) {
+        self.enter(Stage::Off);
+    }
+
+    /// Read to the end since the stream came up?
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// An execution was seen: the next reading need not go further back.
+    pub(crate) fn saw_fill(&mut self, ts: Wall) {
+        self.since = self.since.max(ts);
+    }
+
+    /// The next question, if it is time for one.
+    pub(crate) fn ask(&mut self, now: Now) -> Option<Call> {
+        if self.asking || now.mono < self.not_before {
+            return None;
+        }
+        let cursor = self.cursor.clone();
+        let call = match self.stage {
+            Stage::Off | Stage::Done => return None,
+            Stage::Orders => Call::OpenOrders { cursor },
+            Stage::Positions => Call::Positions { cursor },
+            Stage::Executions => {
+                let since = Wall::from_nanos(self.since.nanos().saturating_sub(OVERLAP));
+                Call::Executions { since, cursor }
+            }
+            Stage::Wallet => Call::Wallet,
+        };
+        self.asking = true;
+        Some(call)
+    }
+
+    /// The question could not be asked now.
+    pub(crate) fn postpone(&mut self, until: Mono) {
+        self.asking = false;
+        self.not_before = until;
+    }
+
+    /// A page was read, with `count` facts, and there may be a next one.
+    pub(crate) fn answered(&mut self, now: Now, count: usize, next: String, sink: &mut impl FnMut(ExecEvent)) {
+        self.asking = false;
+        self.pages += 1;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        match self.stage {
+            Stage::Orders => self.read.orders += count,
+            Stage::Positions => self.read.positions += count,
+            Stage::Executions => self.read.fills += count,
+            Stage::Off | Stage::Wallet | Stage::Done => {}
+        }
+        if !next.is_empty() && next != self.cursor && self.pages < MAX_PAGES {
+            self.cursor = next;
+            return;
+        }
+        if !next.is_empty() {
+            self.begin(now, sink);
+            self.not_before = now.mono.after(RETRY);
+            return;
+        }
+        match self.stage {
+            Stage::Orders => self.enter(Stage::Positions),
+            Stage::Positions => self.enter(Stage::Executions),
+            Stage::Executions => self.enter(Stage::Wallet),
+            Stage::Wallet => {
+                self.enter(Stage::Done);
+                sink(ExecEvent::Reconciliation(Reconciliation { at: now.mono, complete: Flag::Yes, ..self.read }));
+            }
+            Stage::Off | Stage::Done => {}
+        }
+    }
+
+    /// The question failed.
+    pub(crate) fn failed(&mut self, now: Now) {
+        self.postpone(now.mono.after(RETRY));
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        let wants = !self.asking && !matches!(self.stage, Stage::Off | Stage::Done);
+        wants.then_some(self.not_before)
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.cursor.clear();
+        self.pages = 0;
+        self.asking = false;
+    }
+}

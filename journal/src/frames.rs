@@ -1,0 +1,237 @@
+//! One segment file, read frame by frame with checked lengths; the file may be live, short, or anything at all.
+//!
+//! In: a directory and a number. Out: frames in order, or the exact damage. Never: a mapping (a truncated file must be
+//! an error, not a signal), a write, a lock. A frame that looks wrong is read again before it is called damage: a live
+//! writer may have been half way.
+
+use crate::damage::{Damage, What};
+use crate::frame::{self, Frame, MAX_FRAME};
+use crate::history::Seal;
+use crate::map::PAGE;
+use crate::segment::{self, FIRST, Head, Misfit, Watermark};
+use keel_core::event::Kind;
+use keel_core::ids::Seq;
+use keel_core::units::Wall;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const CHUNK: usize = 256 * 1024;
+/// Second looks before a frame is called damaged.
+const LOOKS: usize = 3;
+
+/// What the seal page holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SealPage {
+    Blank,
+    Sealed(Box<Seal>, Wall),
+    Spoilt,
+}
+
+/// A segment being read.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    file: File,
+    pub(crate) head: Head,
+    /// Newest watermark when the segment was opened.
+    pub(crate) watermark: Watermark,
+    at: usize,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Frames {
+    /// Opens and judges header and length.
+    pub(crate) fn open(dir: &Path, number: u32) -> Result<Self, Damage> {
+        let fault = |why: io::Error| match why.kind() {
+            io::ErrorKind::NotFound => Damage::file(number, What::Missing),
+            _ => Damage::io(number, &why),
+        };
+        let misfit = |misfit| Damage::file(number, What::File(misfit));
+        let file = File::open(segment::path(dir, number)).map_err(fault)?;
+        let mut page = vec![0; PAGE];
+        let mut judged = Err(Misfit::Truncated);
+        for _ in 0..LOOKS {
+            let filled = read_at(&file, &mut page, 0).map_err(fault)?;
+            judged = Head::read(&page[..filled]);
+            if judged.is_ok() {
+                break;
+            }
+        }
+        let (head, watermark) = judged.map_err(misfit)?;
+        if file.metadata().map_err(fault)?.len() != head.bytes {
+            return Err(misfit(Misfit::Truncated));
+        }
+        if head.number != number {
+            return Err(misfit(Misfit::Misnamed));
+        }
+        Ok(Self { file, head, watermark, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
+    }
+
+    /// Offset of the next frame.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Starts over at another frame.
+    pub(crate) fn seek(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// The next frame, stepped over; `None` where nothing is committed or the segment is full.
+    pub(crate) fn step(&mut self) -> Result<Option<Frame<'_>>, What> {
+        for look in 0..LOOKS {
+            let fresh = self.load(look > 0)?;
+            match frame::read(self.window(), self.head.salt) {
+                Ok(Some(_)) => break,
+                Ok(None) if fresh => return Ok(None),
+                Err(flaw) if look + 1 == LOOKS => return Err(What::Frame(flaw)),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let from = self.at - self.start;
+        match frame::read(&self.buffer[from..], self.head.salt) {
+            Ok(Some(frame)) => {
+                self.at += frame.size();
+                Ok(Some(frame))
+            }
+            Ok(None) => Ok(None),
+            Err(flaw) => Err(What::Frame(flaw)),
+        }
+    }
+
+    fn window(&self) -> &[u8] {
+        &self.buffer[self.at - self.start..]
+    }
+
+    /// Makes sure a whole frame is in the buffer; reads anew when asked. Says whether it read.
+    fn load(&mut self, again: bool) -> Result<bool, What> {
+        let limit = self.head.limit();
+        let have = self.start <= self.at && self.at <= self.start + self.buffer.len();
+        let enough = have && self.start + self.buffer.len() >= (self.at + MAX_FRAME).min(limit);
+        if enough && !again {
+            return Ok(false);
+        }
+        let want = CHUNK.min(limit.saturating_sub(self.at));
+        self.buffer.resize(want, 0);
+        self.start = self.at;
+        let filled = read_at(&self.file, &mut self.buffer, self.at as u64).map_err(|why| What::Io(why.kind()))?;
+        if filled < want {
+            return Err(What::File(Misfit::Truncated));
+        }
+        Ok(true)
+    }
+
+    /// Bytes of the segment between two offsets, in pieces, until `each` says stop.
+    pub(crate) fn raw(&self, from: usize, to: usize, mut each: impl FnMut(usize, &[u8]) -> bool) -> Result<(), What> {
+        let mut piece = vec![0; CHUNK];
+        let mut at = from;
+        while at < to {
+            let want = CHUNK.min(to - at);
+            let filled = read_at(&self.file, &mut piece[..want], at as u64).map_err(|why| What::Io(why.kind()))?;
+            if filled < want {
+                return Err(What::File(Misfit::Truncated));
+            }
+            if !each(at, &piece[..want]) {
+                return Ok(());
+            }
+            at += want;
+        }
+        Ok(())
+    }
+
+    /// First byte in a range that is not zero.
+    pub(crate) fn first_nonzero(&self, from: usize, to: usize) -> Result<Option<usize>, What> {
+        let mut found = None;
+        self.raw(from, to, |at, piece| {
+            found = piece.iter().position(|byte| *byte != 0).map(|offset| at + offset);
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// The next offset after the current one where a sound frame stands, and its number: to name what a damaged stretch
+    /// took with it.
+    pub(crate) fn resynchronise(&mut self) -> Result<Option<(usize, Seq)>, What> {
+        let limit = self.head.limit();
+        let mut at = self.at + frame::ALIGN;
+        while at < limit {
+            self.at = at;
+            self.load(false)?;
+            match frame::read(self.window(), self.head.salt) {
+                Ok(Some(frame)) => return Ok(Some((at, frame.header.seq))),
+                Ok(None) | Err(_) => at += frame::ALIGN,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The seal page.
+    pub(crate) fn seal(&self) -> Result<SealPage, What> {
+        let mut page = vec![0; PAGE];
+        let mut found = SealPage::Spoilt;
+        for _ in 0..LOOKS {
+            let filled =
+                read_at(&self.file, &mut page, self.head.limit() as u64).map_err(|why| What::Io(why.kind()))?;
+            if filled < PAGE {
+                return Err(What::File(Misfit::Truncated));
+            }
+            found = seal_page(&page, &self.head);
+            if found != SealPage::Spoilt {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn seal_page(page: &[u8], head: &Head) -> SealPage {
+    match frame::read(page, head.salt) {
+        Ok(None) if page.iter().all(|byte| *byte == 0) => SealPage::Blank,
+        Ok(Some(frame)) if page[frame.size()..].iter().all(|byte| *byte == 0) => {
+            let seal = Seal::read(frame.payload).filter(|seal| {
+                let place = frame.header.seq == seal.terms.last && frame.header.kind == Kind::Seal.code();
+                let end = usize::try_from(seal.terms.end).unwrap_or(usize::MAX);
+                place && seal.terms.journal == head.journal && end > FIRST && end <= head.limit()
+            });
+            seal.map_or(SealPage::Spoilt, |seal| SealPage::Sealed(Box::new(seal), frame.header.wall))
+        }
+        Ok(_) | Err(_) => SealPage::Spoilt,
+    }
+}
+
+/// Fills `buffer` as far as the file goes.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(filled)
+}
+
+/// Where a walk stands: the record that must come next, and the clock it must be later than.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expect {
+    pub(crate) seq: Seq,
+    pub(crate) wall: Wall,
+}
+
+impl Expect {
+    /// Checks that `frame` comes next, and moves on.
+    pub(crate) fn take(&mut self, frame: &Frame<'_>) -> Result<(), What> {
+        if frame.header.seq != self.seq {
+            return Err(What::Sequence { found: frame.header.seq });
+        }
+        if frame.header.wall <= self.wall {
+            return Err(What::Clock);
+        }
+        *self = Self { seq: Seq(self.seq.0 + 1), wall: frame.header.wall };
+        Ok(())
+    }
+}

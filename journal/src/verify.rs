@@ -1,0 +1,223 @@
+//! Is every byte of a journal what it was when it was written?
+//!
+//! In: a directory, live or closed. Out: a [`Report`] naming each record, header, padding, tail and seal that is not.
+//! Never: a write, a lock, an early stop: after damage the walk finds the next sound record and goes on.
+//!
+//! What this alone cannot show: records cut off the end together with their seals, or a whole history written anew.
+//! Against those stand checkpoints kept elsewhere.
+
+use crate::damage::{Damage, What};
+use crate::frames::{Expect, Frames, SealPage};
+use crate::history::{Hash, History};
+use crate::recover::{Tail, tail};
+use crate::segment::{self, Misfit};
+use keel_core::ids::Seq;
+use keel_core::units::Wall;
+use std::path::Path;
+
+/// What a walk over a whole journal found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Segment files.
+    pub segments: u32,
+    /// Of these, sealed.
+    pub sealed: u32,
+    /// Sound records.
+    pub records: u64,
+    /// The first of them.
+    pub first: Seq,
+    /// The last of them.
+    pub last: Seq,
+    /// Head of the hash chain after the last record; meaningful when nothing is damaged.
+    pub chain: Hash,
+    /// Root of the RFC 6962 tree over all records; meaningful when nothing is damaged.
+    pub root: Hash,
+    /// An append is under way or was cut short behind the last record. It is not damage: it never happened.
+    pub torn: bool,
+    /// Everything that is wrong, in the order it was met. At most [`MAX_DAMAGES`].
+    pub damages: Vec<Damage>,
+}
+
+/// Damages named; a journal with more is beyond naming each.
+pub const MAX_DAMAGES: usize = 1000;
+
+impl Report {
+    /// Nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damages.is_empty()
+    }
+
+    fn add(&mut self, damage: Damage) {
+        if self.damages.len() < MAX_DAMAGES {
+            self.damages.push(damage);
+        }
+    }
+}
+
+/// Walks every segment of the journal in `dir`.
+#[must_use]
+pub fn verify(dir: impl AsRef<Path>) -> Report {
+    let dir = dir.as_ref();
+    let mut walk = Walk::default();
+    let numbers = match segment::list(dir) {
+        Ok(numbers) => numbers,
+        Err(why) => {
+            walk.report.add(Damage::io(0, &why));
+            return walk.report;
+        }
+    };
+    let Some((first, last)) = numbers.first().zip(numbers.last()) else {
+        walk.report.add(Damage::file(0, What::Missing));
+        return walk.report;
+    };
+    for number in *first..=*last {
+        match Frames::open(dir, number) {
+            Ok(frames) => walk.segment(frames),
+            Err(damage) => {
+                walk.report.add(damage);
+                walk.history = None;
+            }
+        }
+    }
+    let history = walk.history.unwrap_or_default();
+    (walk.report.chain, walk.report.root) = (*history.chain(), history.root());
+    walk.report
+}
+
+#[derive(Default)]
+struct Walk {
+    report: Report,
+    journal: Option<[u8; 16]>,
+    expect: Option<Expect>,
+    /// `None` while it is not known: before the first seal of a journal without its beginning, or after damage.
+    history: Option<History>,
+    /// An unsealed segment that has records.
+    unsealed: Option<u32>,
+}
+
+impl Walk {
+    fn segment(&mut self, mut frames: Frames) {
+        let number = frames.head.number;
+        self.report.segments += 1;
+        if *self.journal.get_or_insert(frames.head.journal) != frames.head.journal {
+            return self.report.add(Damage::file(number, What::File(Misfit::OtherJournal)));
+        }
+        let seal = frames.seal().unwrap_or_else(|what| {
+            self.report.add(Damage::file(number, what));
+            SealPage::Blank
+        });
+        if self.expect.is_none() && self.report.segments == 1 {
+            self.begin(number, &seal);
+        }
+        let (before, records) = (self.history.clone(), self.report.records);
+        let end = self.frames(&mut frames);
+        let offset = frames.head.limit() as u64;
+        let damage = |what| Damage { segment: number, offset, seq: Seq::NONE, what };
+        match seal {
+            SealPage::Spoilt => self.report.add(damage(What::SealPage)),
+            SealPage::Blank if self.report.records > records => self.unsealed = Some(number),
+            SealPage::Blank => {}
+            SealPage::Sealed(seal, wall) => {
+                self.report.sealed += 1;
+                if let Some(unsealed) = self.unsealed.take() {
+                    self.report.add(Damage::file(unsealed, What::Unsealed));
+                }
+                if before.as_ref().is_some_and(|before| !seal.continues(before)) {
+                    self.report.add(damage(What::SealOutOfChain));
+                }
+                let whole = self.history.as_ref().is_some_and(|history| *history == seal.after());
+                if !whole || seal.terms.end != end as u64 {
+                    self.report.add(damage(What::SealDisagrees));
+                }
+                self.expect = Some(Expect { seq: Seq(seal.terms.last.0 + 1), wall });
+                self.history = Some(seal.after());
+            }
+        }
+    }
+
+    /// Where numbering and hashing start: at nothing, or at the first seal when retention dropped older segments.
+    fn begin(&mut self, number: u32, seal: &SealPage) {
+        let first = Expect { seq: Seq(1), wall: Wall::from_nanos(0) };
+        match seal {
+            _ if number == 1 => (self.expect, self.history) = (Some(first), Some(History::new())),
+            SealPage::Sealed(seal, _) => self.expect = Some(Expect { seq: seal.terms.first, ..first }),
+            SealPage::Blank | SealPage::Spoilt => {}
+        }
+    }
+
+    /// Every frame of a segment and the zeros behind them. Returns where the frames end.
+    fn frames(&mut self, frames: &mut Frames) -> usize {
+        loop {
+            let at = frames.at();
+            match frames.step() {
+                Ok(Some(frame)) => {
+                    let place = Expect { seq: frame.header.seq, wall: Wall::from_nanos(0) };
+                    let expect = self.expect.get_or_insert(place);
+                    let wanted = expect.seq;
+                    let taken = expect.take(&frame);
+                    if let Err(what) = taken {
+                        *expect = Expect { seq: Seq(frame.header.seq.0.saturating_add(1)), wall: frame.header.wall };
+                        self.history = None;
+                        self.report.add(Damage { segment: frames.head.number, offset: at as u64, seq: wanted, what });
+                    } else if let Some(history) = &mut self.history {
+                        history.absorb(frame.bytes);
+                    }
+                    self.report.records += 1;
+                    let last = self.expect.map_or(0, |expect| expect.seq.0 - 1);
+                    if self.report.records == 1 {
+                        self.report.first = Seq(last);
+                    }
+                    self.report.last = Seq(last);
+                }
+                Ok(None) => match self.end(frames, at) {
+                    Some(what) if self.skip(frames, at, what) => {}
+                    _ => return at,
+                },
+                Err(what) => {
+                    if !self.skip(frames, at, what) {
+                        return at;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Names the damage at `at` and goes on behind it; `false` when nothing sound follows in this segment.
+    fn skip(&mut self, frames: &mut Frames, at: usize, what: What) -> bool {
+        let wanted = self.expect.map_or(Seq::NONE, |expect| expect.seq);
+        self.report.add(Damage { segment: frames.head.number, offset: at as u64, seq: wanted, what });
+        self.history = None;
+        if matches!(what, What::Io(_) | What::File(_) | What::Tail) {
+            return false;
+        }
+        frames.seek(at);
+        match frames.resynchronise() {
+            Ok(Some((_, found))) if found >= wanted => {
+                if let Some(expect) = &mut self.expect {
+                    expect.seq = found;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Judges what stands behind the last frame; damage when it is more than zeros or one unfinished append.
+    fn end(&mut self, frames: &mut Frames, at: usize) -> Option<What> {
+        let next = self.expect.map_or(Seq::NONE, |expect| expect.seq);
+        match tail(frames, at, next) {
+            Ok(Tail::Clean) => None,
+            Ok(Tail::Torn) => {
+                self.report.torn = true;
+                None
+            }
+            Ok(Tail::Dirty(what, offset)) if what == What::Tail => {
+                let segment = frames.head.number;
+                self.report.add(Damage { segment, offset: offset as u64, seq: Seq::NONE, what });
+                None
+            }
+            Ok(Tail::Dirty(what, _)) | Err(what) => Some(what),
+        }
+    }
+}

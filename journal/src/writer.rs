@@ -1,0 +1,325 @@
+//! Append: the write-ahead of every order, inline on the engine's thread.
+//!
+//! In: facts and decisions. Out: their place, and for decisions the proof. Never, once open: an allocation, a system
+//! call, a lock, a wait. The keeper sees to it that the next segment lies ready and that no store meets a missing page.
+//!
+//! ```text
+//!             writer                                     keeper
+//!   append -> [ current ]   position, head  ------->   prefault ahead, sync behind, hash, seal
+//!   roll   <- one-slot ring of the next segment <----   create, take space, header, rename
+//! ```
+//!
+//! When the next segment does not come, the current one is used up in three steps: below `low` the health is
+//! [`LogHealth::Low`]; below `reserve` market facts are refused with [`LogFault::Full`], so that what is left serves
+//! cancels and the venue's answers; when a record does not fit at all everything is refused.
+
+use crate::damage::Damage;
+use crate::frame::{self, Header, MAX_PAYLOAD, Place};
+use crate::keeper::Keeper;
+use crate::recorded::Recorded;
+use crate::recover::recover;
+use crate::segment::{self, FIRST, Segment};
+use keel_core::event::Record;
+use keel_core::ids::Seq;
+use keel_core::permit::{Log, LogFault, LogHealth};
+use keel_core::ring::{Consumer, ring};
+use keel_core::units::{Now, Wall};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// Kinds below this are market facts: the first to be refused when space is short.
+const MARKET_END: u16 = 200;
+
+/// How a journal is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of new segments; a multiple of 4096 from `segment::MIN_BYTES` to `segment::MAX_BYTES`.
+    pub segment_bytes: u64,
+    /// Space all segments together may take; a segment above it counts as a full disk. Zero: as much as there is.
+    pub max_bytes: u64,
+    /// Bytes ahead of the writer kept present and writable.
+    pub prefault_bytes: usize,
+    /// A record waits at most this long, in nanoseconds, before it is synced even though its page is not full.
+    pub sync_nanos: u64,
+    /// Bound of the wall clock's error at the start, nanoseconds; see [`Writer::clock_error`].
+    pub clock_error: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            max_bytes: 0,
+            prefault_bytes: 256 << 10,
+            sync_nanos: 50_000_000,
+            clock_error: u32::MAX,
+        }
+    }
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// An option is out of its bounds.
+    Options,
+    /// Another process is writing to it.
+    Busy,
+    /// The directory or its lock cannot be used.
+    Io(io::Error),
+    /// What is there is not a journal to go on with.
+    Damaged(Damage),
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Options => write!(f, "segment size, prefault window or sync interval out of bounds"),
+            Self::Busy => write!(f, "another process is writing to this journal"),
+            Self::Io(why) => write!(f, "{why}"),
+            Self::Damaged(damage) => write!(f, "{damage}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// What writer and keeper tell each other, each word written by one of them.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Shared {
+    /// Writer: segment number in the high half, end of the last record in the low half.
+    position: AtomicU64,
+    /// Writer: last record.
+    head: AtomicU64,
+    /// Keeper: last record on the medium.
+    pub(crate) durable: AtomicU64,
+    /// Keeper: last record in a sealed segment.
+    pub(crate) sealed: AtomicU64,
+    /// Keeper: 0, [`LOW`] or [`BROKEN`].
+    pub(crate) trouble: AtomicU8,
+    lock: Option<File>,
+}
+
+/// There is no space for another segment.
+pub(crate) const LOW: u8 = 1;
+/// The medium failed.
+pub(crate) const BROKEN: u8 = 2;
+
+impl Shared {
+    fn publish(&self, number: u32, at: usize, seq: Seq) {
+        self.head.store(seq.0, Ordering::Relaxed);
+        self.position.store(u64::from(number) << 32 | at as u64, Ordering::Release);
+    }
+
+    /// Where the writer is.
+    #[allow(clippy::cast_possible_truncation, reason = "two halves of one word")]
+    pub(crate) fn position(&self) -> (u32, usize) {
+        let word = self.position.load(Ordering::Acquire);
+        ((word >> 32) as u32, (word & u64::from(u32::MAX)) as usize)
+    }
+}
+
+/// Anyone's view of a journal being written.
+#[derive(Clone, Debug)]
+pub struct Gauge {
+    shared: Arc<Shared>,
+}
+
+impl Gauge {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Last record appended.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        Seq(self.shared.head.load(Ordering::Relaxed))
+    }
+
+    /// Last record known to be on the medium: what survives the loss of the host.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        Seq(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// Last record under a seal.
+    #[must_use]
+    pub fn sealed(&self) -> Seq {
+        Seq(self.shared.sealed.load(Ordering::Acquire))
+    }
+}
+
+/// The one who appends.
+#[derive(Debug)]
+pub struct Writer {
+    segment: Arc<Segment>,
+    at: usize,
+    /// Appends up to here need no thought.
+    comfort: usize,
+    limit: usize,
+    /// Bytes before `limit` that count as short; half of them are the reserve.
+    low: usize,
+    last: Seq,
+    wall: Wall,
+    clock_error: u32,
+    spare: Option<Arc<Segment>>,
+    spares: Consumer<Arc<Segment>>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Opens the journal in `dir`, or begins one. What is there must be sound up to its exact end; see `recover`.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Self, Keeper), OpenError> {
+        let dir = dir.as_ref();
+        let size = options.segment_bytes;
+        let fits = (segment::MIN_BYTES..=segment::MAX_BYTES).contains(&size) && size.is_multiple_of(4096);
+        if !fits || options.prefault_bytes < frame::MAX_FRAME {
+            return Err(OpenError::Options);
+        }
+        fs::create_dir_all(dir).map_err(OpenError::Io)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join("lock"));
+        let lock = lock.map_err(OpenError::Io)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|why| match why {
+            rustix::io::Errno::WOULDBLOCK => OpenError::Busy,
+            other => OpenError::Io(other.into()),
+        })?;
+        let found = recover(dir, &options).map_err(OpenError::Damaged)?;
+        let shared = Arc::new(Shared { lock: Some(lock), ..Shared::default() });
+        let (give, spares, _) = ring(1);
+        let (at, wall, last) = (found.at, found.wall, found.history.last());
+        let keeper = Keeper::new(dir, options, found, Arc::clone(&shared), give).map_err(OpenError::Io)?;
+        let mut writer = Self::at(keeper.active(), at, spares, shared);
+        (writer.wall, writer.last, writer.clock_error) = (wall, last, options.clock_error);
+        writer.shared.publish(writer.segment.head.number, at, last);
+        Ok((writer, keeper))
+    }
+
+    /// A journal of anonymous memory with room for `bytes` of frames: for tests and for replays that keep nothing.
+    pub fn in_memory(bytes: usize) -> io::Result<Self> {
+        let segment = Arc::new(Segment::in_memory(bytes)?);
+        let (_, spares, _) = ring(1);
+        Ok(Self::at(segment, FIRST, spares, Arc::default()))
+    }
+
+    fn at(segment: Arc<Segment>, at: usize, spares: Consumer<Arc<Segment>>, shared: Arc<Shared>) -> Self {
+        let (wall, last) = (Wall::from_nanos(0), Seq::NONE);
+        let mut writer =
+            Self { segment, at, comfort: 0, limit: 0, low: 0, last, wall, clock_error: 0, spare: None, spares, shared };
+        writer.measure();
+        writer
+    }
+
+    fn measure(&mut self) {
+        self.limit = self.segment.head.limit();
+        self.low = if self.shared.lock.is_some() { low(self.limit) } else { 0 };
+        self.comfort = self.limit - self.low;
+    }
+
+    /// The bound of the wall clock's error from here on, nanoseconds: what the time service says.
+    pub fn clock_error(&mut self, bound: u32) {
+        self.clock_error = bound;
+    }
+
+    /// The last record.
+    #[must_use]
+    pub const fn head(&self) -> Seq {
+        self.last
+    }
+
+    /// A view for others.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge::new(Arc::clone(&self.shared))
+    }
+
+    /// The records of the current segment, oldest first: all of them for a journal in memory.
+    pub fn records(&self) -> impl Iterator<Item = frame::Entry<'_>> {
+        let mut at = FIRST;
+        std::iter::from_fn(move || {
+            let frame = frame::read(self.segment.map.settled(at, self.at), self.segment.head.salt).ok()??;
+            at += frame.size();
+            Some(frame.into())
+        })
+    }
+
+    #[inline]
+    fn append(&mut self, now: Now, cause: Seq, kind: u16, payload: &[u8]) -> Result<Seq, LogFault> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(LogFault::TooLong);
+        }
+        let size = frame::size(payload.len());
+        if self.shared.trouble.load(Ordering::Relaxed) == BROKEN {
+            return Err(LogFault::Broken);
+        }
+        if self.at + size > self.comfort {
+            self.make_room(size, kind < MARKET_END)?;
+        }
+        let wall = now.wall.max(self.wall.after(1));
+        let ahead = u32::try_from(wall.since(now.wall)).unwrap_or(u32::MAX);
+        let clock_error = self.clock_error.saturating_add(ahead);
+        let place = Place { seq: Seq(self.last.0 + 1), mono: now.mono, wall, cause, clock_error };
+        let header = Header::new(self.segment.head.salt, kind, place, payload);
+        self.segment.map.append(self.at, &header, payload);
+        (self.at, self.last, self.wall) = (self.at + size, place.seq, wall);
+        self.shared.publish(self.segment.head.number, self.at, place.seq);
+        Ok(place.seq)
+    }
+
+    /// Near the end of the segment: take the next one, or ration what is left.
+    #[cold]
+    fn make_room(&mut self, size: usize, market: bool) -> Result<(), LogFault> {
+        if self.spare.is_none() {
+            self.spare = self.spares.pop();
+        }
+        let fits = self.at + size <= self.limit;
+        match self.spare.take() {
+            None if !fits || (market && self.at + size > self.limit - self.low / 2) => Err(LogFault::Full),
+            None => Ok(()),
+            spare @ Some(_) if fits => {
+                self.spare = spare;
+                Ok(())
+            }
+            Some(next) => {
+                self.segment = next;
+                self.at = FIRST;
+                self.measure();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Bytes of a segment that count as short when no next one is ready: a quarter, at most 4 MiB.
+const fn low(limit: usize) -> usize {
+    let quarter = (limit - FIRST) / 4;
+    if quarter < 4 << 20 { quarter } else { 4 << 20 }
+}
+
+impl Log for Writer {
+    type Recorded<T> = Recorded<T>;
+
+    #[inline]
+    fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {
+        self.append(now, cause, fact.kind().code(), fact.bytes())
+    }
+
+    #[inline]
+    fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Recorded<R>, LogFault> {
+        let seq = self.append(now, cause, decision.kind().code(), decision.bytes())?;
+        Ok(Recorded::new(seq, decision))
+    }
+
+    fn health(&self) -> LogHealth {
+        let short = self.spare.is_none() && self.at > self.comfort;
+        match self.shared.trouble.load(Ordering::Relaxed) {
+            BROKEN => LogHealth::Faulty,
+            LOW => LogHealth::Low,
+            _ if short => LogHealth::Low,
+            _ => LogHealth::Sound,
+        }
+    }
+}

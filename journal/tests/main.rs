@@ -1,0 +1,17 @@
+//! The promises of the journal, each with the case that tries to break it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::type_complexity,
+    reason = "a case that cannot go on fails"
+)]
+
+mod cases {
+    mod damage;
+    mod faults;
+    mod kill;
+    mod life;
+    mod space;
+    mod support;
+}

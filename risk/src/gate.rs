@@ -1,0 +1,274 @@
+//! May this order leave?
+//!
+//! In: everything the engine sees, and one order. Out: [`Approved`], the only thing the journal and the gateway accept,
+//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of [`CHECKS`]; each leaves
+//! what it measured beside its limit in the [`Decision`].
+//!
+//! ```text
+//!   order --> what does it do to risk? --> table of checks --> nothing failed --> stamp
+//!               Cancel | Reduce | Risk        (refuse)           (mutate: tokens, memory of recent orders)
+//! ```
+//!
+//! Never: an allocation, a clock, a float deciding about money; an order that passes because something was missing; an
+//! order that shrinks risk held back by a limit it cannot worsen.
+
+use crate::brake::{Brake, State};
+use crate::checks::{CHECKS, Question};
+use crate::decision::{Approved, Decision, Refused};
+use crate::exposure::Exposure;
+use crate::limits::{InstrumentLimits, Limits, LimitsError};
+use crate::refusal::Refusal;
+use crate::traffic::{Bucket, Recent, Window};
+use crate::var::{Outcomes, Scenarios, TAIL_POINTS, tail_count};
+use crate::watch::{Market, Venue, millis};
+use keel_core::event::{Command, CommandKind, ExecEvent, ExecKind, MarketEvent, Op, Order, Wallet};
+use keel_core::ids::{ClientId, InstrumentId, StrategyId};
+use keel_core::instrument::{Instrument, Instruments};
+use keel_core::orders::Change;
+use keel_core::permit::{self, Context};
+use keel_core::position::Position;
+use keel_core::units::{Mono, Now, Px};
+
+/// Largest accepted drift of the incremental sums, as a share of the gross value of the book.
+pub const MAX_DRIFT: f64 = 1e-6;
+
+/// The gate: the state that answers, and the limits it answers by.
+#[derive(Debug)]
+pub struct Gate {
+    pub(crate) limits: Limits,
+    pub(crate) rows: Vec<InstrumentLimits>,
+    pub(crate) permissions: Vec<u64>,
+    pub(crate) instruments: Vec<Instrument>,
+    pub(crate) markets: Vec<Market>,
+    pub(crate) venue: Venue,
+    pub(crate) wallet: Option<Wallet>,
+    pub(crate) brake: Brake,
+    pub(crate) exposure: Exposure,
+    pub(crate) outcomes: Option<Outcomes>,
+    pub(crate) stress: Outcomes,
+    pub(crate) messages: Bucket,
+    pub(crate) recent: Recent,
+    pub(crate) strategies: Vec<Conduct>,
+    drift: f64,
+    next_check: Mono,
+}
+
+/// How one strategy behaves.
+#[derive(Debug)]
+pub(crate) struct Conduct {
+    pub(crate) messages: Bucket,
+    pub(crate) executions: Window,
+    pub(crate) rejects: Window,
+}
+
+impl Gate {
+    /// A gate that starts halted: it wants an authenticated [`CommandKind::Arm`], a wallet, ready links, a finished
+    /// reconciliation, a trusted book and a mark before the first order that adds risk may leave.
+    ///
+    /// `scenarios` must be given when `limits.tail` is set; [`Limits::without_tail`] states that there is no such limit.
+    pub fn new(limits: Limits, instruments: &Instruments, scenarios: Option<Scenarios>) -> Result<Self, LimitsError> {
+        limits.check()?;
+        if let Some(tail) = &limits.tail {
+            let count = scenarios.as_ref().ok_or(LimitsError::NoScenarios)?.count();
+            // five points in the tail: ceil(count * tail) of them, counted without a float
+            if count * tail.tail as usize <= (TAIL_POINTS - 1) * 10_000 || tail_count(count, tail.tail) < TAIL_POINTS {
+                return Err(LimitsError::BadScenarios);
+            }
+        }
+        let conduct = |row: &crate::limits::StrategyLimits| Conduct {
+            messages: Bucket::new(row.rate, row.rate),
+            executions: Window::new(row.max_executions, millis(limits.execution_window)),
+            rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
+        };
+        let count = instruments.rows().len();
+        Ok(Self {
+            rows: limits.rows(instruments)?,
+            permissions: limits.permissions(instruments)?,
+            instruments: instruments.rows().to_vec(),
+            markets: vec![Market::default(); count],
+            venue: Venue::default(),
+            wallet: None,
+            brake: Brake::default(),
+            exposure: Exposure::new(count),
+            outcomes: scenarios.map(Outcomes::new),
+            stress: Outcomes::new(crate::stress::scenarios(instruments)),
+            messages: Bucket::new(limits.message_rate, limits.message_burst),
+            recent: Recent::default(),
+            strategies: limits.strategies.iter().map(conduct).collect(),
+            drift: 0.0,
+            next_check: Mono::default(),
+            limits,
+        })
+    }
+
+    /// The brake.
+    #[must_use]
+    pub const fn brake(&self) -> &Brake {
+        &self.brake
+    }
+
+    /// What is held and open.
+    #[must_use]
+    pub const fn exposure(&self) -> &Exposure {
+        &self.exposure
+    }
+
+    /// Outcomes of the book per scenario; `None` without scenarios.
+    #[must_use]
+    pub const fn outcomes(&self) -> Option<&Outcomes> {
+        self.outcomes.as_ref()
+    }
+
+    /// Outcomes of the book per stress scenario.
+    #[must_use]
+    pub const fn stress(&self) -> &Outcomes {
+        &self.stress
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Largest drift of the incremental sums at the last recomputation, as a share of the gross value of the book.
+    #[must_use]
+    pub const fn drift(&self) -> f64 {
+        self.drift
+    }
+
+    fn revalue(&mut self, id: InstrumentId) {
+        let Some(holding) = self.exposure.holding(id) else { return };
+        let legs = holding.legs();
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.update(id, legs);
+        }
+        self.stress.update(id, legs);
+    }
+
+    fn set_mark(&mut self, id: InstrumentId, mark: Px) {
+        self.exposure.set_mark(id, mark);
+        self.revalue(id);
+    }
+
+    fn conduct(&mut self, client: ClientId) -> Option<&mut Conduct> {
+        let StrategyId(at) = self.exposure.strategy(client)?;
+        self.strategies.get_mut(usize::from(at))
+    }
+
+    /// A tape without marks: the middle of the book stands in, where the limits say it may.
+    fn borrow_mark(&mut self, now: Now, order: &Order, context: &Context<'_>) {
+        let id = order.instrument;
+        let Some(market) = self.markets.get_mut(id.index()) else { return };
+        let allowed = self.limits.mark == crate::limits::MarkSource::TickerOrMid && market.index.is_zero();
+        if let (true, Some(touch)) = (allowed, context.touch) {
+            let moved = market.mark != touch.mid();
+            (market.mark, market.marked) = (touch.mid(), now.mono);
+            if moved {
+                self.set_mark(id, touch.mid());
+            }
+        }
+    }
+
+    /// Below this line nothing fails: the order leaves.
+    fn spend(&mut self, now: Now, order: &Order) {
+        self.messages.take(now.mono);
+        if let Some(conduct) = self.strategies.get_mut(order.strategy.index()) {
+            conduct.messages.take(now.mono);
+        }
+        if order.op == Op::New {
+            self.recent.remember(now.mono, order);
+        }
+    }
+}
+
+impl permit::Gate for Gate {
+    type Approved = Approved;
+    type Refused = Refused;
+
+    fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
+        self.borrow_mark(now, order, context);
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        match Question::new(self, now, order, context) {
+            Err(stranger) => decision.refuse(stranger),
+            Ok(question) => {
+                question.describe(&mut decision);
+                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
+                    decision.note(check.code, (check.measure)(&question));
+                }
+            }
+        }
+        if decision.first != Refusal::None {
+            return Err(Refused::new(decision));
+        }
+        self.spend(now, order);
+        Ok(Approved::new(decision))
+    }
+
+    fn market(&mut self, _now: Now, event: &MarketEvent) {
+        if let MarketEvent::VenueStatus(status) = event {
+            return self.venue.announce(status);
+        }
+        let Some(id) = event.instrument() else { return };
+        let Some(market) = self.markets.get_mut(id.index()) else { return };
+        if market.see(event) {
+            let mark = market.mark;
+            self.set_mark(id, mark);
+        }
+    }
+
+    fn exec(&mut self, now: Now, event: &ExecEvent) {
+        self.venue.hear(event);
+        match event {
+            ExecEvent::Wallet(wallet) => self.wallet = Some(*wallet),
+            ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
+                if let Some(conduct) = self.conduct(fill.client) {
+                    conduct.executions.count(now.mono);
+                }
+            }
+            ExecEvent::Ack(ack) if ack.code != 0 && ack.op != Op::Cancel => {
+                if let Some(conduct) = self.conduct(ack.client) {
+                    conduct.rejects.count(now.mono);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, _now: Now, command: &Command) {
+        if self.brake.command(command) {
+            for conduct in &mut self.strategies {
+                conduct.executions.release();
+                conduct.rejects.release();
+            }
+        }
+        debug_assert!(command.kind != CommandKind::Halt || self.brake.global() == State::Halted);
+    }
+
+    fn order(&mut self, _now: Now, change: &Change) {
+        self.exposure.apply(change);
+        self.revalue(change.instrument);
+    }
+
+    fn position(&mut self, _now: Now, instrument: InstrumentId, position: &Position) {
+        self.exposure.set_position(instrument, position.size);
+        self.revalue(instrument);
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.mono < self.next_check {
+            return;
+        }
+        self.next_check = now.mono.after(millis(self.limits.drift_interval));
+        let drift = self.outcomes.as_mut().map_or(0.0, Outcomes::recompute);
+        self.drift = drift.max(self.stress.recompute());
+        if !(self.drift <= MAX_DRIFT) || self.exposure.lost() {
+            // our own sums are not what they should be: hold what we have, add nothing
+            self.brake.trip(crate::brake::Scope::Global, State::ReduceOnly);
+        }
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        Some(self.next_check)
+    }
+}

@@ -1,0 +1,306 @@
+//! Value at risk without a sort: what each past day would do to this book, kept current by rank-1 updates.
+//!
+//! In: a matrix of past returns (instruments x scenarios) and the value of each instrument's legs. Out: the answer to
+//! "would at most `k - 1` scenarios lose more than the limit?", the exact value at risk and expected shortfall. Never: an
+//! answer from a number that is none: NaN, infinity and subnormal returns are refused at the door, and every comparison
+//! is written so that NaN counts as a loss.
+//!
+//! ```text
+//!   P[s] = sum over i of position_i * r[i][s]                                   the filled book
+//!   W[s] = sum over i of position_i * r + buys_i * min(r, 0) - sells_i * max(r, 0)   everything open, filled at worst
+//!
+//!   VaR <= L    <=>    #{ s : W[s] < -L } <= k - 1        k = ceil(tail * N), from integers
+//! ```
+//!
+//! Orders fill independently, so the worst subset of fills can be chosen per scenario: `W <= P(any subset)` pointwise,
+//! hence its order statistics are below too, and VaR(W) bounds the value at risk of every subset of fills.
+//!
+//! Sources: order statistic as in QuantLib's `RiskStatistics`; expected shortfall of Acerbi & Tasche (2002), Rockafellar
+//! & Uryasev (2000), whose `t + E[max(loss - t, 0)] / tail` bounds the shortfall for every `t`.
+
+use crate::exposure::Legs;
+use crate::limits::LimitsError;
+use keel_core::ids::{InstrumentId, Symbol};
+use keel_core::instrument::Instruments;
+
+/// Scenarios a lane: rows are padded to a multiple.
+const LANES: usize = 8;
+/// Scenarios needed for each expected exceedance: five points in the tail.
+pub const TAIL_POINTS: usize = 5;
+/// Scenarios a set may hold; more are refused.
+pub const MAX_SCENARIOS: usize = 4096;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, align(64))]
+struct Lane([f64; LANES]);
+
+/// Returns, one row an instrument, one column a day (or a named stress).
+#[derive(Clone, Debug)]
+pub struct Scenarios {
+    returns: Vec<Lane>,
+    lanes: usize,
+    count: usize,
+    covered: Vec<bool>,
+}
+
+impl Scenarios {
+    /// One series a symbol, all of the same length, oldest first. A series for a symbol that is not in the table is
+    /// ignored; an instrument without a series is not covered, and orders that add to it are refused.
+    pub fn new(instruments: &Instruments, series: &[(Symbol, &[f64])]) -> Result<Self, LimitsError> {
+        let count = series.first().map_or(0, |(_, returns)| returns.len());
+        let sound = |returns: &[f64]| returns.len() == count && returns.iter().all(|r| is_return(*r));
+        if count == 0 || count > MAX_SCENARIOS || !series.iter().all(|(_, returns)| sound(returns)) {
+            return Err(LimitsError::BadScenarios);
+        }
+        let (rows, lanes) = (instruments.rows().len(), count.div_ceil(LANES));
+        let mut this = Self { returns: vec![Lane::default(); rows * lanes], lanes, count, covered: vec![false; rows] };
+        for (symbol, returns) in series {
+            let Some(row) = instruments.by_symbol(symbol.bytes()) else { continue };
+            this.covered[row.id.index()] = true;
+            for (at, r) in returns.iter().enumerate() {
+                // adding zero turns -0 into 0: one bit pattern for "nothing happened"
+                this.returns[row.id.index() * lanes + at / LANES].0[at % LANES] = r + 0.0;
+            }
+        }
+        Ok(this)
+    }
+
+    /// No scenarios for no instruments.
+    pub(crate) const fn none() -> Self {
+        Self { returns: Vec::new(), lanes: 0, count: 0, covered: Vec::new() }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Is there a series for this instrument?
+    #[must_use]
+    pub fn covers(&self, id: InstrumentId) -> bool {
+        self.covered.get(id.index()).is_some_and(|covered| *covered)
+    }
+
+    /// One return; zero where there is none.
+    #[must_use]
+    pub fn at(&self, id: InstrumentId, scenario: usize) -> f64 {
+        self.row(id).and_then(|row| row.get(scenario / LANES)).map_or(0.0, |lane| lane.0[scenario % LANES])
+    }
+
+    fn row(&self, id: InstrumentId) -> Option<&[Lane]> {
+        self.returns.get(id.index() * self.lanes..(id.index() + 1) * self.lanes)
+    }
+}
+
+/// A price cannot fall by more than all of it; beyond +10,000 % a series is broken, not volatile.
+fn is_return(r: f64) -> bool {
+    (r == 0.0 || r.is_normal()) && (-1.0..=100.0).contains(&r)
+}
+
+/// `ceil(tail * n)`, at least 1, from integers.
+#[must_use]
+pub const fn tail_count(n: usize, tail_bps: u32) -> usize {
+    let k = (n * tail_bps as usize).div_ceil(10_000);
+    if k == 0 { 1 } else { k }
+}
+
+/// An order as the scenarios see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shock {
+    /// On what.
+    pub instrument: InstrumentId,
+    /// Signed value if it filled, USDT.
+    pub value: f64,
+    /// What it loses for certain: paying through the mark. Never negative.
+    pub cost: f64,
+}
+
+/// What a limit decision saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tail {
+    /// Scenarios that lose more than the threshold.
+    pub beyond: u32,
+    /// What they lose beyond it, together, USDT.
+    pub excess: f64,
+}
+
+/// The book's outcome in every scenario.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    scenarios: Scenarios,
+    legs: Vec<Legs>,
+    filled: Vec<Lane>,
+    worst: Vec<Lane>,
+    fresh: Vec<Lane>,
+    sound: bool,
+}
+
+/// Value of a leg beyond which the sums are no longer trusted, USDT.
+const ABSURD: f64 = 1e15;
+
+impl Outcomes {
+    /// An empty book.
+    #[must_use]
+    pub fn new(scenarios: Scenarios) -> Self {
+        let lanes = vec![Lane::default(); scenarios.lanes];
+        let legs = vec![Legs::default(); scenarios.covered.len()];
+        Self { scenarios, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
+    }
+
+    /// What it is measured with.
+    #[must_use]
+    pub const fn scenarios(&self) -> &Scenarios {
+        &self.scenarios
+    }
+
+    /// Outcome of the filled book, USDT, gains positive.
+    pub fn filled(&self) -> impl Iterator<Item = f64> + '_ {
+        unpadded(&self.filled, self.scenarios.count)
+    }
+
+    /// Outcome if everything open filled at worst, USDT, gains positive.
+    pub fn worst(&self) -> impl Iterator<Item = f64> + '_ {
+        unpadded(&self.worst, self.scenarios.count)
+    }
+
+    /// The legs of one instrument moved: one pass over its row.
+    pub fn update(&mut self, id: InstrumentId, to: Legs) {
+        // one absurd number and every later answer is "too much", until a restart
+        self.sound &= [to.position, to.buys, to.sells].iter().all(|value| value.abs() < ABSURD);
+        let (Some(row), Some(from)) = (self.scenarios.row(id), self.legs.get_mut(id.index())) else { return };
+        let step = Step::between(*from, to);
+        *from = to;
+        step.add(row, &mut self.filled, &mut self.worst);
+    }
+
+    /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
+    #[must_use]
+    pub fn tail(&self, limit: f64, shock: Shock) -> Tail {
+        let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost) && limit > 0.0;
+        let Some(row) = self.scenarios.row(shock.instrument).filter(|_| known) else {
+            return Tail { beyond: u32::MAX, excess: f64::INFINITY };
+        };
+        let floor = shock.cost - limit;
+        let (mut beyond, mut excess) = ([0u32; LANES], [0.0f64; LANES]);
+        for (worst, returns) in self.worst.iter().zip(row) {
+            for lane in 0..LANES {
+                let under = floor - (worst.0[lane] + (shock.value * returns.0[lane]).min(0.0));
+                // NaN is a loss: written as "not known to be above the floor"
+                beyond[lane] += u32::from(!(under <= 0.0));
+                excess[lane] += if under <= 0.0 { 0.0 } else { under };
+            }
+        }
+        let padding = self.scenarios.lanes * LANES - self.scenarios.count;
+        let spurious = if floor > 0.0 { u32::try_from(padding).unwrap_or(0) } else { 0 };
+        let of_padding = if floor > 0.0 { floor * f64::from(spurious) } else { 0.0 };
+        Tail { beyond: beyond.iter().sum::<u32>() - spurious, excess: excess.iter().sum::<f64>() - of_padding }
+    }
+
+    /// The largest loss in any scenario with this order filled where it hurts, USDT; infinite when it is not known.
+    #[must_use]
+    pub fn worst_loss(&self, shock: Shock) -> f64 {
+        let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost);
+        let Some(row) = self.scenarios.row(shock.instrument).filter(|_| known) else { return f64::INFINITY };
+        let mut losses = [f64::NEG_INFINITY; LANES];
+        for (worst, returns) in self.worst.iter().zip(row) {
+            for lane in 0..LANES {
+                let loss = shock.cost - (worst.0[lane] + (shock.value * returns.0[lane]).min(0.0));
+                losses[lane] = if loss <= losses[lane] { losses[lane] } else { loss };
+            }
+        }
+        losses.iter().fold(0.0, |most: f64, loss| if *loss <= most { most } else { *loss })
+    }
+
+    /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
+    /// to the gross value of the book; infinite when a number is none.
+    pub fn recompute(&mut self) -> f64 {
+        let mut worst = core::mem::take(&mut self.fresh);
+        let mut drift = 0.0f64;
+        let gross: f64 = self.legs.iter().map(|legs| legs.position.abs() + legs.buys + legs.sells).sum();
+        for filled_pass in [true, false] {
+            worst.fill(Lane::default());
+            for (at, legs) in self.legs.iter().enumerate() {
+                let row = &self.scenarios.returns[at * self.scenarios.lanes..(at + 1) * self.scenarios.lanes];
+                let step = Step::between(Legs::default(), *legs);
+                for (sum, returns) in worst.iter_mut().zip(row) {
+                    for lane in 0..LANES {
+                        let r = returns.0[lane];
+                        sum.0[lane] +=
+                            if filled_pass { step.position * r } else { step.down * r.min(0.0) + step.up * r.max(0.0) };
+                    }
+                }
+            }
+            let kept = if filled_pass { &mut self.filled } else { &mut self.worst };
+            for (old, new) in unpadded(kept, self.scenarios.count).zip(unpadded(&worst, self.scenarios.count)) {
+                let gap = (old - new).abs();
+                drift = if gap <= drift { drift } else { gap };
+            }
+            core::mem::swap(kept, &mut worst);
+        }
+        self.fresh = worst;
+        if drift.is_finite() { drift / gross.max(1.0) } else { f64::INFINITY }
+    }
+}
+
+fn unpadded(lanes: &[Lane], count: usize) -> impl Iterator<Item = f64> + '_ {
+    lanes.iter().flat_map(|lane| lane.0).take(count)
+}
+
+/// What a change of legs adds per unit of return.
+#[derive(Clone, Copy)]
+struct Step {
+    position: f64,
+    down: f64,
+    up: f64,
+}
+
+impl Step {
+    fn between(from: Legs, to: Legs) -> Self {
+        let position = to.position - from.position;
+        Self { position, down: position + (to.buys - from.buys), up: position - (to.sells - from.sells) }
+    }
+
+    fn add(self, row: &[Lane], filled: &mut [Lane], worst: &mut [Lane]) {
+        for ((filled, worst), returns) in filled.iter_mut().zip(worst).zip(row) {
+            for lane in 0..LANES {
+                let r = returns.0[lane];
+                filled.0[lane] += self.position * r;
+                worst.0[lane] += self.down * r.min(0.0) + self.up * r.max(0.0);
+            }
+        }
+    }
+}
+
+/// Value at risk and expected shortfall of outcomes (gains positive), both signed: positive is a loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Risk {
+    /// The `k`-th worst outcome, as a loss.
+    pub var: f64,
+    /// Mean of the worst `tail * N` outcomes, the last one in part, as a loss.
+    pub es: f64,
+    /// Which order statistic.
+    pub k: usize,
+}
+
+/// Exact value at risk and expected shortfall by selection; reorders `outcomes`. `None` when there are none, one is not
+/// finite, or the tail is not between 1 and 10,000 basis points.
+#[must_use]
+pub fn measure(outcomes: &mut [f64], tail_bps: u32) -> Option<Risk> {
+    if outcomes.is_empty() || tail_bps == 0 || tail_bps > 10_000 || !outcomes.iter().all(|x| x.is_finite()) {
+        return None;
+    }
+    let k = tail_count(outcomes.len(), tail_bps);
+    outcomes.select_nth_unstable_by(k - 1, f64::total_cmp);
+    outcomes[..k].sort_unstable_by(f64::total_cmp);
+    Some(of_sorted_tail(&outcomes[..k], outcomes.len(), tail_bps, k))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
+fn of_sorted_tail(tail: &[f64], n: usize, tail_bps: u32, k: usize) -> Risk {
+    let points = n * tail_bps as usize;
+    let (whole, mass) = (points / 10_000, points as f64 / 10_000.0);
+    let sum: f64 = tail[..whole].iter().sum();
+    let part = if whole < k { (mass - whole as f64) * tail[whole] } else { 0.0 };
+    Risk { var: -tail[k - 1], es: -(sum + part) / mass, k }
+}

@@ -1,0 +1,113 @@
+//! What the gate last saw of the market and of the venue.
+//!
+//! In: market and exec facts. Out: ages, marks, bands, whether the links are ready and the books trusted. Never: a value
+//! of its own: what was not said is missing, and missing refuses.
+
+use keel_core::event::{Channel, ExecEvent, HealthState, LinkState, MarketEvent, VenueStatus};
+use keel_core::ids::InstrumentId;
+use keel_core::units::{Mono, Px, Wall};
+
+/// One instrument's market.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Market {
+    /// When its last complete book message came in; `None` before the first.
+    pub book: Option<Mono>,
+    /// The feed trusts its book.
+    pub synced: bool,
+    /// Mark price; zero before the first.
+    pub mark: Px,
+    /// Index price; zero before the first.
+    pub index: Px,
+    /// When the mark came in.
+    pub marked: Mono,
+    /// When funding is next exchanged; zero when unknown.
+    pub funding: Wall,
+    /// Highest price a buy may carry; zero when unknown.
+    pub buy_max: Px,
+    /// Lowest price a sell may carry; zero when unknown.
+    pub sell_min: Px,
+}
+
+impl Market {
+    /// Takes in a market fact about this instrument. True when the mark moved.
+    pub fn see(&mut self, event: &MarketEvent) -> bool {
+        match event {
+            MarketEvent::Book(update) if update.has(keel_core::event::BookUpdate::LAST) => {
+                self.book = Some(update.origin.recv);
+            }
+            MarketEvent::Ticker(ticker) => {
+                (self.index, self.funding) = (ticker.index, ticker.next_funding);
+                if ticker.mark > Px::ZERO {
+                    let moved = self.mark != ticker.mark;
+                    (self.mark, self.marked) = (ticker.mark, ticker.origin.recv);
+                    return moved;
+                }
+            }
+            MarketEvent::Health(health) => self.synced = health.state == HealthState::Synced,
+            MarketEvent::PriceLimit(band) => (self.buy_max, self.sell_min) = (band.buy_max, band.sell_min),
+            _ => {}
+        }
+        false
+    }
+}
+
+/// The venue as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Venue {
+    links: [LinkState; 4],
+    /// Orders and positions were compared since the private stream last broke.
+    pub reconciled: bool,
+    maintenance: bool,
+}
+
+impl Venue {
+    /// The private stream is live, and orders have a way out.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let ready = |channel| self.links[slot(channel)] == LinkState::Ready;
+        ready(Channel::Private) && (ready(Channel::Trade) || ready(Channel::Rest))
+    }
+
+    /// Derivatives are in maintenance.
+    #[must_use]
+    pub const fn in_maintenance(&self) -> bool {
+        self.maintenance
+    }
+
+    /// Takes in what the venue announced to everyone.
+    pub fn announce(&mut self, status: &VenueStatus) {
+        if status.derivatives.is_set() {
+            self.maintenance = status.ongoing.is_set();
+        }
+    }
+
+    /// Takes in what the venue told us.
+    pub fn hear(&mut self, event: &ExecEvent) {
+        match event {
+            ExecEvent::Link(link) => {
+                self.links[slot(link.channel)] = link.state;
+                if link.channel == Channel::Private && link.state != LinkState::Ready {
+                    self.reconciled = false;
+                }
+            }
+            ExecEvent::Reconciliation(bounds) => self.reconciled = bounds.complete.is_set(),
+            _ => {}
+        }
+    }
+}
+
+const fn slot(channel: Channel) -> usize {
+    channel as usize - 1
+}
+
+/// Milliseconds to nanoseconds.
+#[must_use]
+pub const fn millis(millis: u64) -> u64 {
+    millis.saturating_mul(1_000_000)
+}
+
+/// Row of an instrument in a table of `len`.
+#[must_use]
+pub fn row(id: InstrumentId, len: usize) -> Option<usize> {
+    (id.index() < len).then_some(id.index())
+}

@@ -1,0 +1,7 @@
+//! The cases: the house's rules as tests, and the whole of keel driven from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests watch the clock from outside")]
+
+mod rooms;
+mod tidy;

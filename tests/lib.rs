@@ -1,0 +1,1 @@
+//! Nothing here: every case is a test, in one binary, under `cases/`.

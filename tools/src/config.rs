@@ -1,0 +1,359 @@
+//! One TOML file, every value typed with its unit and range, unknown keys refused; secrets only by reference.
+//!
+//! In: a path. Out: a [`Config`] whose every number was checked, or one sentence that names the key, what it is, and
+//! what it may be. Secrets are read from the environment, a file, or a systemd credential, and never printed.
+
+#![allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
+
+use crate::node::plan::Plan;
+use anyhow::{Context, Result, bail, ensure};
+use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
+use keel_core::units::{Notional, parse_decimal};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the venue is.
+    pub venue: Venue,
+    /// Who we are to it.
+    pub keys: Keys,
+    /// How this process runs.
+    pub node: Node,
+    /// The record.
+    #[serde(default)]
+    pub journal: Journal,
+    /// `/metrics` and `/healthz`.
+    #[serde(default)]
+    pub http: Http,
+    /// The quoter.
+    #[serde(default)]
+    pub quoter: Quoter,
+    /// What every order is cut to.
+    #[serde(default)]
+    pub sizing: Sizing,
+    /// What no order may exceed.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Addresses of the venue. All four must belong to the same environment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Venue {
+    /// `https://api-testnet.bybit.com`
+    pub rest: String,
+    /// `wss://stream-testnet.bybit.com/v5/public/linear`
+    pub public: String,
+    /// `wss://stream-testnet.bybit.com/v5/private`
+    pub private: String,
+    /// `wss://stream-testnet.bybit.com/v5/trade`
+    pub trade: String,
+    /// PEM file of the only authority to trust; the web's roots when absent.
+    pub authority: Option<PathBuf>,
+    /// How old a request may be when it arrives, milliseconds.
+    #[serde(default = "default_window")]
+    pub recv_window_ms: u64,
+}
+
+/// Where the two halves of the key are found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The public half.
+    pub key: Secret,
+    /// The secret half.
+    pub secret: Secret,
+}
+
+/// A reference to a secret, never the secret.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Secret {
+    /// Name of an environment variable.
+    Env(String),
+    /// Path of a file that only this user may read.
+    File(PathBuf),
+    /// Name of a systemd credential (`LoadCredential=`).
+    Credential(String),
+}
+
+/// The process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Directory of the journal; made when missing.
+    pub data_dir: PathBuf,
+    /// What to trade.
+    pub symbols: Vec<String>,
+    /// Which agent runs on which thread.
+    #[serde(default = "default_plan")]
+    pub plan: String,
+    /// Hot threads spin without pause; only sensible when each has a core of its own.
+    #[serde(default)]
+    pub spin: bool,
+    /// Seed of every jitter.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// The record.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// Size of one segment, MiB.
+    pub segment_mib: u64,
+}
+
+/// The listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// The quoter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quoter {
+    /// Position value at which it quotes one side only, USDT.
+    pub inventory_usdt: Decimal,
+    /// Ticks a quote may be off before it is moved.
+    pub tolerance_ticks: u32,
+    /// Milliseconds between two changes of one side.
+    pub patience_ms: u64,
+    /// Lean of the touch, permille, at which it takes its way out.
+    pub alarm_permille: u32,
+}
+
+/// What every order is cut to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sizing {
+    /// Value of one order, USDT.
+    pub clip_usdt: Decimal,
+    /// Value of a position, USDT.
+    pub position_usdt: Decimal,
+    /// Share of the touch a taking order may want, permille.
+    pub participation_permille: u32,
+}
+
+/// What no order may exceed. Whatever is not given keeps the value of the demo account.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Value of one order, USDT.
+    pub order_usdt: Option<Decimal>,
+    /// Sum of all positions and open orders, USDT.
+    pub gross_usdt: Option<Decimal>,
+    /// Value at risk, 99 %, one day, worst-case fills, USDT.
+    pub var_usdt: Option<Decimal>,
+}
+
+fn default_window() -> u64 {
+    5_000
+}
+
+fn default_plan() -> String {
+    "feed+engine+orders | journal+http".to_owned()
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { segment_mib: 64 }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+    }
+}
+
+impl Default for Quoter {
+    fn default() -> Self {
+        Self { inventory_usdt: 4_000.into(), tolerance_ticks: 2, patience_ms: 250, alarm_permille: 900 }
+    }
+}
+
+impl Default for Sizing {
+    fn default() -> Self {
+        Self { clip_usdt: 1_000.into(), position_usdt: 5_000.into(), participation_permille: 500 }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
+        config.check().with_context(|| format!("{} is not valid", path.display()))?;
+        Ok(config)
+    }
+
+    /// Are all values within their ranges?
+    pub fn check(&self) -> Result<()> {
+        let usdt = |name, value: Decimal, most: i64| within(name, value, Decimal::ONE, most.into(), "USDT");
+        within("venue.recv_window_ms", self.venue.recv_window_ms, 100, 60_000, "ms")?;
+        within("journal.segment_mib", self.journal.segment_mib, 1, 4_096, "MiB")?;
+        within("quoter.patience_ms", self.quoter.patience_ms, 1, 60_000, "ms")?;
+        within("quoter.tolerance_ticks", self.quoter.tolerance_ticks, 0, 10_000, "ticks")?;
+        within("quoter.alarm_permille", self.quoter.alarm_permille, 1, 1_000, "permille")?;
+        within("sizing.participation_permille", self.sizing.participation_permille, 1, 1_000, "permille")?;
+        usdt("quoter.inventory_usdt", self.quoter.inventory_usdt, 1_000_000_000)?;
+        usdt("sizing.clip_usdt", self.sizing.clip_usdt, 1_000_000_000)?;
+        usdt("sizing.position_usdt", self.sizing.position_usdt, 1_000_000_000)?;
+        for (name, value) in [
+            ("limits.order_usdt", self.limits.order_usdt),
+            ("limits.gross_usdt", self.limits.gross_usdt),
+            ("limits.var_usdt", self.limits.var_usdt),
+        ] {
+            value.map_or(Ok(()), |value| usdt(name, value, 10_000_000_000))?;
+        }
+        self.plan()?;
+        self.symbols().map(|_| ())
+    }
+
+    /// The plan, parsed.
+    pub fn plan(&self) -> Result<Plan> {
+        self.node.plan.parse().context("node.plan")
+    }
+
+    /// The symbols, checked.
+    pub fn symbols(&self) -> Result<Vec<Symbol>> {
+        let names = &self.node.symbols;
+        within("number of node.symbols", names.len(), 1, MAX_INSTRUMENTS, "symbols")?;
+        let mut seen = Vec::new();
+        for name in names {
+            let symbol = Symbol::new(name.as_bytes()).filter(|s| !s.is_empty());
+            let symbol = symbol.with_context(|| format!("node.symbols: {name:?} is not a symbol"))?;
+            ensure!(!seen.contains(&symbol), "node.symbols: {name} stands twice");
+            seen.push(symbol);
+        }
+        Ok(seen)
+    }
+}
+
+/// `value` between `least` and `most`, or a sentence.
+fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T, unit: &str) -> Result<()> {
+    ensure!(value >= least && value <= most, "{name} is {value}; it must be between {least} and {most} {unit}");
+    Ok(())
+}
+
+/// Decimal USDT to money. The range was checked at load.
+pub fn notional(value: Decimal) -> Result<Notional> {
+    let raw = parse_decimal(value.normalize().to_string().as_bytes());
+    raw.map(Notional::from_raw)
+        .map_err(|why| anyhow::anyhow!("{value} USDT cannot be counted in steps of 1e-8: {why:?}"))
+}
+
+impl Secret {
+    /// The secret itself. Do not print it.
+    pub fn read(&self) -> Result<String> {
+        let text = match self {
+            Self::Env(name) => {
+                std::env::var(name).with_context(|| format!("environment variable {name} is not set"))?
+            }
+            Self::File(path) => private_file(path)?,
+            Self::Credential(name) => {
+                let dir = std::env::var("CREDENTIALS_DIRECTORY")
+                    .context("no systemd credentials here: start keel through its unit, or use env or file")?;
+                private_file(&Path::new(&dir).join(name))?
+            }
+        };
+        let text = text.trim().to_owned();
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            bail!("{self:?} holds no usable secret: it must be printable ASCII without spaces");
+        }
+        Ok(text)
+    }
+}
+
+fn private_file(path: &Path) -> Result<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).with_context(|| format!("secret file {}", path.display()))?.permissions().mode();
+    ensure!(
+        mode & 0o077 == 0,
+        "secret file {} may be read by others (mode {:o}): chmod 600 it",
+        path.display(),
+        mode & 0o777
+    );
+    std::fs::read_to_string(path).with_context(|| format!("secret file {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [venue]
+        rest = "http://127.0.0.1:1"
+        public = "ws://127.0.0.1:1/v5/public/linear"
+        private = "ws://127.0.0.1:1/v5/private"
+        trade = "ws://127.0.0.1:1/v5/trade"
+        [keys]
+        key = { env = "KEEL_KEY" }
+        secret = { file = "/nonexistent" }
+        [node]
+        data_dir = "d"
+        symbols = ["BTCUSDT"]
+    "#;
+
+    #[test]
+    fn every_fault_is_named_with_its_key() {
+        let rows = [
+            ("", ""),
+            ("[http]\nlisten = \"nowhere\"", "listen"),
+            ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 4096 MiB"),
+            ("[journal]\nsegments = 3", "unknown field `segments`"),
+            ("[quoter]\nalarm_permille = 2000", "quoter.alarm_permille is 2000"),
+            ("[sizing]\nclip_usdt = 0", "sizing.clip_usdt is 0"),
+            ("[sizing]\nclip_usdt = \"much\"", "clip_usdt"),
+            ("[limits]\nvar_usdt = -1", "limits.var_usdt is -1"),
+        ];
+        for (more, fault) in rows {
+            let parsed = toml::from_str::<Config>(&format!("{GOOD}\n{more}")).map_err(anyhow::Error::from);
+            let outcome = parsed.and_then(|config| config.check());
+            match (outcome, fault) {
+                (Ok(()), "") => {}
+                (Ok(()), _) => panic!("{more} was accepted"),
+                (Err(error), _) => assert!(!fault.is_empty() && format!("{error:#}").contains(fault), "{error:#}"),
+            }
+        }
+        for (from, to, fault) in [
+            ("[\"BTCUSDT\"]", "[]", "number of node.symbols is 0"),
+            ("[\"BTCUSDT\"]", "[\"A\", \"A\"]", "stands twice"),
+            ("data_dir = \"d\"", "data_dir = \"d\"\nplan = \"feed\"", "no thread"),
+        ] {
+            let config: Config = toml::from_str(&GOOD.replace(from, to)).unwrap();
+            let error = format!("{:#}", config.check().unwrap_err());
+            assert!(error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_others_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("keel-secret-{}", std::process::id()));
+        std::fs::write(&path, "s3cret\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let open = Secret::File(path.clone()).read().unwrap_err().to_string();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let closed = Secret::File(path.clone()).read().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(open.contains("chmod 600") && closed == "s3cret", "{open}");
+        assert!(Secret::Env("KEEL_NO_SUCH".into()).read().is_err());
+    }
+
+    #[test]
+    fn money_is_exact() {
+        assert_eq!(notional("1000.5".parse().unwrap()).unwrap(), Notional::parse(b"1000.5").unwrap());
+        assert!(notional("0.000000001".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! The board: numbers the agents publish and anyone may read while the node runs.
+//!
+//! Each cell has one writer, an agent, which stores plain values; readers (metrics, health, the status line) never make
+//! a writer wait. Nothing here decides anything.
+
+use keel_core::ids::MAX_INSTRUMENTS;
+use keel_core::ring::Gauge;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// How a cell is shown to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Only grows.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+}
+
+macro_rules! cells {
+    ($($cell:ident $shape:ident $name:literal $help:literal;)*) => {
+        /// One published number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Cell {
+            $(#[doc = $help] $cell,)*
+        }
+
+        impl Cell {
+            /// Every cell with its shape, metric name and help text.
+            pub const ALL: &'static [(Self, Shape, &'static str, &'static str)] =
+                &[$((Self::$cell, Shape::$shape, $name, $help),)*];
+        }
+    };
+}
+
+cells! {
+    Frames Counter "keel_feed_frames_total" "Market data frames read";
+    FeedErrors Counter "keel_feed_errors_total" "Market data frames refused by the decoder";
+    Resyncs Counter "keel_feed_resyncs_total" "Times a book was marked stale";
+    Synced Gauge "keel_feed_synced_books" "Instruments whose book is in sequence";
+    Facts Counter "keel_engine_facts_total" "Facts the engine consumed";
+    Approved Counter "keel_engine_approved_total" "Requests permitted and recorded";
+    Refused Counter "keel_engine_refused_total" "Requests the gate refused";
+    NotSized Counter "keel_engine_not_sized_total" "Wishes sized to nothing";
+    Unrecorded Counter "keel_engine_unrecorded_total" "Facts or decisions the journal did not take";
+    Fills Counter "keel_engine_fills_total" "Executions counted";
+    Foreign Counter "keel_engine_foreign_total" "Private facts about orders we never placed";
+    Unknown Counter "keel_engine_unknown_total" "Orders the venue was silent about for too long";
+    OpenOrders Gauge "keel_open_orders" "Orders not proven finished";
+    LogHealth Gauge "keel_journal_health" "State of the journal: 0 sound, 1 low, 2 faulty";
+    HeadSeq Gauge "keel_journal_head_sequence" "Last record written";
+    DurableSeq Gauge "keel_journal_durable_sequence" "Last record known to be on the medium";
+    Sent Counter "keel_orders_sent_total" "Requests handed to the venue's socket";
+    NotSent Counter "keel_orders_not_sent_total" "Recorded requests that provably never left";
+    PublicLink Gauge "keel_link_public_state" "Market data conversation: 0 down, 1 connected, 2 ready";
+    PrivateLink Gauge "keel_link_private_state" "Private conversation: 0 down, 1 connected, 2 ready";
+    TradeLink Gauge "keel_link_trade_state" "Order entry conversation: 0 down, 1 connected, 2 ready";
+    Reconciled Gauge "keel_reconciled" "The venue's account was read and compared: 0 no, 1 yes";
+    HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
+}
+
+/// What is published about one instrument.
+#[derive(Debug, Default)]
+pub struct Row {
+    /// Signed position, 1e-8 coins.
+    pub position: AtomicI64,
+    /// Net profit or loss at mark, 1e-8 USDT.
+    pub net: AtomicI64,
+    /// Fees paid, 1e-8 USDT.
+    pub fees: AtomicI64,
+    /// Mark or mid price, 1e-8 USDT.
+    pub mark: AtomicI64,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Board {
+    cells: Vec<AtomicU64>,
+    rows: Vec<Row>,
+    symbols: OnceLock<Vec<String>>,
+    rings: OnceLock<Vec<(&'static str, Gauge)>>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            cells: Cell::ALL.iter().map(|_| AtomicU64::default()).collect(),
+            rows: (0..MAX_INSTRUMENTS).map(|_| Row::default()).collect(),
+            symbols: OnceLock::new(),
+            rings: OnceLock::new(),
+        }
+    }
+}
+
+impl Board {
+    /// Publishes.
+    pub fn set(&self, cell: Cell, value: u64) {
+        self.cells[cell as usize].store(value, Ordering::Release);
+    }
+
+    /// Adds to a cell this caller alone writes.
+    pub fn add(&self, cell: Cell, by: u64) {
+        let cell = &self.cells[cell as usize];
+        cell.store(cell.load(Ordering::Relaxed) + by, Ordering::Release);
+    }
+
+    /// Reads.
+    #[must_use]
+    pub fn get(&self, cell: Cell) -> u64 {
+        self.cells[cell as usize].load(Ordering::Acquire)
+    }
+
+    /// The row of an instrument.
+    #[must_use]
+    pub fn row(&self, index: usize) -> &Row {
+        &self.rows[index]
+    }
+
+    /// Names the rows, once.
+    pub fn name_rows(&self, symbols: Vec<String>) {
+        let _ = self.symbols.set(symbols);
+    }
+
+    /// Names of the rows in use.
+    #[must_use]
+    pub fn symbols(&self) -> &[String] {
+        self.symbols.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Names the rings, once.
+    pub fn name_rings(&self, rings: Vec<(&'static str, Gauge)>) {
+        let _ = self.rings.set(rings);
+    }
+
+    /// The rings by name.
+    #[must_use]
+    pub fn rings(&self) -> &[(&'static str, Gauge)] {
+        self.rings.get().map_or(&[], Vec::as_slice)
+    }
+}

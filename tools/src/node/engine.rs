@@ -1,0 +1,209 @@
+//! The engine's agent: takes facts off the rings, hands orders on, and measures both.
+//!
+//! Order of a round: the timer, commands, what the venue told us, what the market did. Each fact is dealt with to its
+//! end, orders included, before the next one is looked at.
+
+use super::board::{Board, Cell};
+use super::clock::Stopwatch;
+use super::meter::{Hop, Meter};
+use super::{Departure, Part, Report, Timed};
+use keel_core::agent::Agent;
+use keel_core::engine::{Engine, Input};
+use keel_core::event::{Command, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::ids::{ClientId, Seq};
+use keel_core::permit::{Log, LogFault, LogHealth};
+use keel_core::ring::{Consumer, Full, Producer};
+use keel_core::strategy::Strategy;
+use keel_core::units::Now;
+use keel_journal::Writer;
+use keel_risk::Gate;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Facts of one kind taken in one round, so that no ring starves the others.
+const BURST: usize = 64;
+
+/// The journal with a stopwatch around each decision.
+#[derive(Debug)]
+pub struct TimedLog {
+    writer: Writer,
+    watch: Stopwatch,
+    meter: Meter,
+}
+
+impl TimedLog {
+    /// Around this writer.
+    #[must_use]
+    pub const fn new(writer: Writer, watch: Stopwatch, meter: Meter) -> Self {
+        Self { writer, watch, meter }
+    }
+}
+
+impl Log for TimedLog {
+    type Recorded<T> = <Writer as Log>::Recorded<T>;
+
+    fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {
+        self.writer.fact(now, cause, fact)
+    }
+
+    fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Self::Recorded<R>, LogFault> {
+        let from = self.watch.ticks();
+        let recorded = self.writer.record(now, cause, decision);
+        self.meter.record(self.watch.nanos(from, self.watch.ticks()));
+        recorded
+    }
+
+    fn health(&self) -> LogHealth {
+        self.writer.health()
+    }
+}
+
+/// Where its facts come from and its orders go.
+#[derive(Debug)]
+pub struct Rings {
+    /// From the feed.
+    pub market: Consumer<Timed<MarketEvent>>,
+    /// From the gateway.
+    pub exec: Consumer<ExecEvent>,
+    /// From the front door.
+    pub command: Consumer<Command>,
+    /// To the gateway.
+    pub order: Producer<Departure>,
+}
+
+/// The agent.
+#[derive(Debug)]
+pub struct EngineAgent<S> {
+    engine: Engine<S, Gate, TimedLog>,
+    rings: Rings,
+    watch: Stopwatch,
+    queue: Meter,
+    decide: Meter,
+    absorb: Meter,
+    board: Arc<Board>,
+    turned_away: Vec<(ClientId, Op)>,
+}
+
+impl<S: Strategy> EngineAgent<S> {
+    /// Around this engine.
+    #[must_use]
+    pub fn new(
+        engine: Engine<S, Gate, TimedLog>,
+        rings: Rings,
+        watch: Stopwatch,
+        meters: [Meter; 3],
+        board: Arc<Board>,
+    ) -> Self {
+        let [queue, decide, absorb] = meters;
+        Self { engine, rings, watch, queue, decide, absorb, board, turned_away: Vec::with_capacity(64) }
+    }
+
+    fn take(&mut self, now: Now, input: Input<'_>) -> usize {
+        self.engine.handle(now, input);
+        let mut orders = 0;
+        while let Some(out) = self.engine.poll() {
+            orders += 1;
+            let departure = Departure { order: out.order, caused: out.ticks, pushed: self.watch.ticks() };
+            if let Err(Full(departure)) = self.rings.order.push(departure) {
+                let order = departure.order.what().as_ref();
+                self.turned_away.push((order.client, order.op));
+            }
+        }
+        orders
+    }
+
+    /// Orders the ring did not take are facts too: they provably never left.
+    fn tell_turned_away(&mut self, now: Now) {
+        while let Some((client, op)) = self.turned_away.pop() {
+            let sent = Sent { client, at: now.mono, op, outcome: SentOutcome::Busy, ..Sent::default() };
+            self.take(now, Input::Exec(&ExecEvent::Sent(sent)));
+        }
+    }
+
+    fn market(&mut self, now: Now) -> usize {
+        let mut work = 0;
+        while work < BURST {
+            let Some(event) = self.rings.market.pop() else { break };
+            let from = self.watch.ticks();
+            let orders = self.take(now, Input::Market(&event.what));
+            let took = self.watch.nanos(from, self.watch.ticks());
+            self.queue.record(self.watch.nanos(event.ticks, from));
+            if orders > 0 {
+                self.decide.record(took)
+            } else {
+                self.absorb.record(took)
+            }
+            work += 1;
+        }
+        work
+    }
+
+    fn publish(&self) {
+        let counts = self.engine.counts();
+        for (cell, value) in [
+            (Cell::Facts, counts.facts),
+            (Cell::Approved, counts.approved),
+            (Cell::Refused, counts.refused),
+            (Cell::NotSized, counts.not_sized),
+            (Cell::Unrecorded, counts.unrecorded),
+            (Cell::Fills, counts.fills),
+            (Cell::Foreign, counts.foreign),
+            (Cell::Unknown, counts.unknown),
+            (Cell::OpenOrders, self.engine.desk().orders.open().len() as u64),
+            (Cell::LogHealth, self.engine.log_health() as u64),
+        ] {
+            self.board.set(cell, value);
+        }
+        for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
+            let row = self.board.row(index);
+            let mark = seat.touch().map_or(seat.mark, |touch| touch.mid());
+            row.position.store(seat.position.size.raw(), Ordering::Release);
+            row.fees.store(seat.position.fees.raw(), Ordering::Release);
+            row.mark.store(mark.raw(), Ordering::Release);
+            row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
+        }
+    }
+}
+
+impl<S: Strategy> Agent for EngineAgent<S> {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn duty(&mut self, now: Now) -> usize {
+        let mut work = 0;
+        if now.mono >= self.engine.deadline() {
+            let due = self.engine.deadline();
+            self.take(now, Input::Timer(Timer { due }));
+            self.publish();
+            work += 1;
+        }
+        for _ in 0..BURST {
+            let Some(command) = self.rings.command.pop() else { break };
+            self.take(now, Input::Command(&command));
+            work += 1;
+        }
+        for _ in 0..BURST {
+            let Some(event) = self.rings.exec.pop() else { break };
+            self.take(now, Input::Exec(&event));
+            work += 1;
+        }
+        work += self.market(now);
+        self.tell_turned_away(now);
+        self.board.add(Cell::HotRounds, 1);
+        work
+    }
+}
+
+impl<S: Strategy + Send + 'static> Part for EngineAgent<S> {
+    fn finish(self: Box<Self>, report: &mut Report) {
+        self.publish();
+        report.counts = *self.engine.counts();
+        report.seats = self.engine.desk().seats().iter().map(super::SeatReport::from).collect();
+        report.open_orders = self.engine.desk().orders.open().len();
+        report.hops.extend([self.queue.finish(), self.decide.finish(), self.absorb.finish()]);
+        let log = self.engine.into_log();
+        report.hops.push(log.meter.finish());
+        report.writer = Some(log.writer);
+    }
+}

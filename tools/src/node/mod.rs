@@ -1,0 +1,113 @@
+//! The node: wires, clocks, threads, and the agents between them.
+//!
+//! ```text
+//!   public socket --feed--> [market ring] --engine--> [order ring] --orders--> trade socket
+//!                                            ^  |                      |
+//!                            [exec ring] ----+  journal (inline)       +--- private socket, REST answers
+//!                            [command ring] -+
+//! ```
+
+pub mod board;
+pub mod clock;
+pub mod engine;
+pub mod http;
+pub mod meter;
+pub mod metrics;
+pub mod plan;
+pub mod rest;
+pub mod thread;
+pub mod wire;
+
+use hdrhistogram::Histogram;
+use keel_core::agent::Agent;
+use keel_core::desk::Seat;
+use keel_core::engine::Counts;
+use keel_core::units::{Notional, Px, Qty};
+use keel_journal::{Recorded, Writer};
+use keel_risk::Approved;
+use meter::Hop;
+
+/// Something on a ring, and when it was put there.
+#[derive(Clone, Copy, Debug)]
+pub struct Timed<T> {
+    /// It.
+    pub what: T,
+    /// Stopwatch reading.
+    pub ticks: u64,
+}
+
+/// An order on its way to the gateway.
+#[derive(Debug)]
+pub struct Departure {
+    /// Permitted and recorded.
+    pub order: Recorded<Approved>,
+    /// Stopwatch reading of the bytes that caused it; 0 for none.
+    pub caused: u64,
+    /// Stopwatch reading when it was put on the ring.
+    pub pushed: u64,
+}
+
+/// An agent of the node that says at the end what it did.
+pub trait Part: Agent + Send {
+    /// Adds to the report.
+    fn finish(self: Box<Self>, report: &mut Report);
+}
+
+/// What became of one instrument.
+#[derive(Clone, Debug)]
+pub struct SeatReport {
+    /// The venue's name.
+    pub symbol: String,
+    /// Signed position.
+    pub position: Qty,
+    /// Average entry; zero when flat.
+    pub entry: Px,
+    /// Mark or mid price.
+    pub mark: Px,
+    /// Realised profit without fees.
+    pub realised: Notional,
+    /// Fees paid.
+    pub fees: Notional,
+    /// Realised and unrealised profit after fees and funding; `None` when it does not fit.
+    pub net: Option<Notional>,
+}
+
+impl From<&Seat> for SeatReport {
+    fn from(seat: &Seat) -> Self {
+        let mark = if seat.mark > Px::ZERO { seat.mark } else { seat.touch().map_or(Px::ZERO, |touch| touch.mid()) };
+        Self {
+            symbol: seat.instrument.symbol.as_str().to_owned(),
+            position: seat.position.size,
+            entry: seat.position.entry().unwrap_or_default(),
+            mark,
+            realised: seat.position.realised,
+            fees: seat.position.fees,
+            net: seat.position.net(mark),
+        }
+    }
+}
+
+/// What a run was.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What the engine did.
+    pub counts: Counts,
+    /// By instrument.
+    pub seats: Vec<SeatReport>,
+    /// Orders not proven finished.
+    pub open_orders: usize,
+    /// Market data frames read.
+    pub frames: u64,
+    /// Frames the decoder refused.
+    pub feed_errors: u64,
+    /// Times a book was marked stale.
+    pub resyncs: u64,
+    /// Requests handed to the socket.
+    pub sent: u64,
+    /// Requests that provably never left.
+    pub not_sent: u64,
+    /// Exact histograms.
+    pub hops: Vec<(Hop, Histogram<u64>)>,
+    /// The journal, for its last record.
+    pub writer: Option<Writer>,
+}

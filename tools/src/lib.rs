@@ -4,8 +4,10 @@
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
 pub mod config;
+pub mod demo;
 pub mod exchange;
 pub mod fact;
+pub mod live;
 pub mod moment;
 pub mod node;
 pub mod summary;

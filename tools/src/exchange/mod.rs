@@ -153,6 +153,8 @@ pub struct Options {
     pub hold: bool,
     /// Move the tape's time stamps so that it begins now.
     pub restamp: bool,
+    /// In lockstep: the market ends after so many nanoseconds of venue time; zero never.
+    pub play_for: u64,
     /// CPU to pin the thread to.
     pub cpu: Option<usize>,
     /// Spin instead of waiting in the poll call.
@@ -170,6 +172,7 @@ impl Default for Options {
             seed: 1,
             hold: false,
             restamp: false,
+            play_for: 0,
             cpu: None,
             spin: false,
             moments: None,

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LISTENER: Token = Token(0);
+/// Where virtual time begins when no tape says: 2026-01-01.
+const EPOCH: u64 = 1_767_225_600_000_000_000;
 /// Longest wait for sockets when nothing is due.
 const NAP: Duration = Duration::from_millis(5);
 /// Taped frames played in one turn at most; sockets are looked at between turns.
@@ -48,6 +50,7 @@ pub(super) struct Server {
     /// Frames waiting for their turn in lockstep.
     waiting: VecDeque<(u64, Vec<u8>)>,
     virtual_ns: u64,
+    ends_at: u64,
     /// Wall and tape time when the tape began.
     origin: Option<(u64, u64)>,
     shift_ms: Option<i64>,
@@ -66,7 +69,8 @@ impl Server {
         let mut listener = TcpListener::from_std(listener);
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let virtual_ns = market.next_ns().unwrap_or_else(|| system_wall().nanos());
+        let virtual_ns = market.next_ns().unwrap_or(EPOCH);
+        let ends_at = if options.play_for == 0 { u64::MAX } else { virtual_ns.saturating_add(options.play_for) };
         Ok(Self {
             exchange: Exchange::new(options.venue.clone(), options.seed),
             market,
@@ -86,6 +90,7 @@ impl Server {
             sent: 0,
             received: 0,
             waiting: VecDeque::new(),
+            ends_at,
             virtual_ns,
             origin: None,
             shift_ms: None,
@@ -253,6 +258,10 @@ impl Server {
         }
         let timer = self.exchange.deadline().map(Wall::nanos);
         let Some(due) = tape.into_iter().chain(timer).min() else { return Ok(false) };
+        if due > self.ends_at {
+            self.counters.ended.store(true, Ordering::Release);
+            return Ok(false);
+        }
         self.virtual_ns = self.virtual_ns.max(due);
         step.now_is(self.virtual_ns);
         if timer.is_some_and(|at| at <= self.virtual_ns) {

@@ -245,8 +245,12 @@ fn trade(
     let over = |node: &Running| stop.is_raised() || node.stop.is_raised() || venue.is_over();
     let ready = wait(READY_WITHIN, || node.is_ready() || over(&node));
     if !ready && !over(&node) {
+        let links = [Cell::PublicLink, Cell::PrivateLink, Cell::TradeLink, Cell::Reconciled].map(|c| node.board.get(c));
         let _ = node.finish();
-        bail!("the node's links did not stand within {} s", READY_WITHIN.as_secs());
+        bail!(
+            "public, private, trade link and account did not stand within {} s: {links:?} where 2, 2, 2, 1 was expected",
+            READY_WITHIN.as_secs()
+        );
     }
     node.command(CommandKind::Arm, "demo")?;
     if matches!(args.speed, Speed::Max) {

@@ -450,7 +450,12 @@ impl Server {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a pace, not money")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a pace, not money"
+)]
 fn scaled(ns: u64, factor: f64) -> u64 {
     (ns as f64 / factor) as u64
 }

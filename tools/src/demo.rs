@@ -226,7 +226,7 @@ fn start_node(
 fn limits() -> Limits {
     let mut limits = Limits::demo().without_tail();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (100, 40, 10);
-    (limits.execution_window, limits.mark) = (60_000, MarkSource::TickerOrMid);
+    (limits.execution_window, limits.mark) = (1_000, MarkSource::TickerOrMid);
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_executions) = (100, 256);
     }

@@ -4,6 +4,7 @@
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod exchange;
 pub mod fact;

@@ -13,6 +13,7 @@
 //! | `recover` | the exact end of a journal some process left |
 //! | [`reader`], [`mod@verify`] | the same bytes for everyone else |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
+//! | [`note`], [`proof`] | signed checkpoints and proofs in the formats of C2SP |
 
 pub mod damage;
 pub mod frame;
@@ -20,6 +21,8 @@ mod frames;
 pub mod history;
 pub mod keeper;
 mod map;
+pub mod note;
+pub mod proof;
 pub mod reader;
 pub mod recorded;
 mod recover;

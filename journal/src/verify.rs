@@ -73,7 +73,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Report {
     };
     for number in *first..=*last {
         match Frames::open(dir, number) {
-            Ok(frames) => walk.segment(frames),
+            Ok(frames) => walk.segment(dir, frames),
             Err(damage) => {
                 walk.report.add(damage);
                 walk.history = None;
@@ -97,7 +97,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn segment(&mut self, mut frames: Frames) {
+    fn segment(&mut self, dir: &Path, mut frames: Frames) {
         let number = frames.head.number;
         self.report.segments += 1;
         if *self.journal.get_or_insert(frames.head.journal) != frames.head.journal {
@@ -120,7 +120,7 @@ impl Walk {
             SealPage::Blank => {}
             SealPage::Sealed(seal, wall) => {
                 self.report.sealed += 1;
-                if let Some(unsealed) = self.unsealed.take() {
+                if let Some(unsealed) = self.unsealed.take().filter(|number| !is_sealed_by_now(dir, *number)) {
                     self.report.add(Damage::file(unsealed, What::Unsealed));
                 }
                 if before.as_ref().is_some_and(|before| !seal.continues(before)) {
@@ -170,9 +170,24 @@ impl Walk {
                     }
                     self.report.last = Seq(last);
                 }
-                Ok(None) => match self.end(frames, at) {
-                    Some(what) if self.skip(frames, at, what) => {}
-                    _ => return at,
+                Ok(None) => match tail(frames, at, self.next()) {
+                    Ok(Tail::Clean) => return at,
+                    // a live writer went on between the two looks
+                    _ if matches!(frames.step(), Ok(Some(_))) => frames.seek(at),
+                    Ok(Tail::Torn) => {
+                        self.report.torn = true;
+                        return at;
+                    }
+                    Ok(Tail::Dirty(What::Tail, offset)) => {
+                        let (segment, offset) = (frames.head.number, offset as u64);
+                        self.report.add(Damage { segment, offset, seq: Seq::NONE, what: What::Tail });
+                        return at;
+                    }
+                    Ok(Tail::Dirty(what, _)) | Err(what) => {
+                        if !self.skip(frames, at, what) {
+                            return at;
+                        }
+                    }
                 },
                 Err(what) => {
                     if !self.skip(frames, at, what) {
@@ -185,7 +200,7 @@ impl Walk {
 
     /// Names the damage at `at` and goes on behind it; `false` when nothing sound follows in this segment.
     fn skip(&mut self, frames: &mut Frames, at: usize, what: What) -> bool {
-        let wanted = self.expect.map_or(Seq::NONE, |expect| expect.seq);
+        let wanted = self.next();
         self.report.add(Damage { segment: frames.head.number, offset: at as u64, seq: wanted, what });
         self.history = None;
         if matches!(what, What::Io(_) | What::File(_) | What::Tail) {
@@ -203,21 +218,12 @@ impl Walk {
         }
     }
 
-    /// Judges what stands behind the last frame; damage when it is more than zeros or one unfinished append.
-    fn end(&mut self, frames: &mut Frames, at: usize) -> Option<What> {
-        let next = self.expect.map_or(Seq::NONE, |expect| expect.seq);
-        match tail(frames, at, next) {
-            Ok(Tail::Clean) => None,
-            Ok(Tail::Torn) => {
-                self.report.torn = true;
-                None
-            }
-            Ok(Tail::Dirty(what, offset)) if what == What::Tail => {
-                let segment = frames.head.number;
-                self.report.add(Damage { segment, offset: offset as u64, seq: Seq::NONE, what });
-                None
-            }
-            Ok(Tail::Dirty(what, _)) | Err(what) => Some(what),
-        }
+    fn next(&self) -> Seq {
+        self.expect.map_or(Seq::NONE, |expect| expect.seq)
     }
+}
+
+/// A live keeper may have sealed it since it was read.
+fn is_sealed_by_now(dir: &Path, number: u32) -> bool {
+    matches!(Frames::open(dir, number).map(|frames| frames.seal()), Ok(Ok(SealPage::Sealed(..))))
 }

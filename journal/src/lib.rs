@@ -13,8 +13,9 @@
 //! | `recover` | the exact end of a journal some process left |
 //! | [`reader`], [`mod@verify`] | the same bytes for everyone else |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
-//! | [`note`], [`proof`] | signed checkpoints and proofs in the formats of C2SP |
+//! | [`note`], [`proof`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
 
+pub mod anchor;
 pub mod damage;
 pub mod frame;
 mod frames;

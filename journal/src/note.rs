@@ -202,7 +202,8 @@ mod tests {
     /// The example of Go's `note` package.
     const SECRET: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
     const PUBLIC: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    const TEXT: &str = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+    const TEXT: &str =
+        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
     const SIGNED: &str = "\n\u{2014} PeterNeumann \
         x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 
@@ -239,7 +240,8 @@ mod tests {
 
     #[test]
     fn keys_that_are_none_are_refused() {
-        for text in ["", "+", "++", "a+b+c", &PUBLIC[1..], &PUBLIC[..PUBLIC.len() - 4], &PUBLIC.replace("c74f", "c74e")] {
+        for text in ["", "+", "++", "a+b+c", &PUBLIC[1..], &PUBLIC[..PUBLIC.len() - 4], &PUBLIC.replace("c74f", "c74e")]
+        {
             assert!(PublicKey::parse(text).is_err(), "{text}");
             assert!(SecretKey::parse(&format!("{PRIVATE}{text}")).is_err(), "{text}");
         }

@@ -69,7 +69,9 @@ impl fmt::Display for ProofError {
             Self::Note(why) => write!(f, "the checkpoint: {why}"),
             Self::Refuted => write!(f, "refuted: this record does not stand in the journal the checkpoint describes"),
             Self::NoRecord => write!(f, "the journal has no such record"),
-            Self::NoBeginning => write!(f, "the journal's first segments are gone: nothing can be proven from the rest"),
+            Self::NoBeginning => {
+                write!(f, "the journal's first segments are gone: nothing can be proven from the rest")
+            }
             Self::Damaged(damage) => write!(f, "{damage}"),
         }
     }
@@ -207,9 +209,12 @@ fn climb(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
         return None;
     }
     let steps = ranges.iter().zip(path);
-    Some(steps.fold(leaf, |below, (range, beside)| {
-        if range.start > index { node(&below, beside) } else { node(beside, &below) }
-    }))
+    Some(steps.fold(
+        leaf,
+        |below, (range, beside)| {
+            if range.start > index { node(&below, beside) } else { node(beside, &below) }
+        },
+    ))
 }
 
 /// The state of the journal in `dir`, read from its records: every one of them, or the first `size`.

@@ -3,14 +3,15 @@
 //! In: a directory, live or closed. Out: a [`Report`] naming each record, header, padding, tail and seal that is not.
 //! Never: a write, a lock, an early stop: after damage the walk finds the next sound record and goes on.
 //!
-//! What this alone cannot show: records cut off the end together with their seals, or a whole history written anew.
-//! Against those stand checkpoints kept elsewhere.
+//! What a journal alone cannot show: records cut off its end together with their seals, or a whole history written anew.
+//! Against those stand checkpoints kept elsewhere: [`verify_against`].
 
 use crate::damage::{Damage, What};
 use crate::frames::{Expect, Frames, SealPage};
 use crate::history::{Hash, History};
+use crate::proof::Checkpoint;
 use crate::recover::{Tail, tail};
-use crate::segment::{self, Misfit};
+use crate::segment::{self, FIRST, Misfit};
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
 use std::path::Path;
@@ -58,8 +59,15 @@ impl Report {
 /// Walks every segment of the journal in `dir`.
 #[must_use]
 pub fn verify(dir: impl AsRef<Path>) -> Report {
+    verify_against(dir, &[])
+}
+
+/// The same, and compares with checkpoints that were kept elsewhere: nothing they describe may be missing or different.
+#[must_use]
+pub fn verify_against(dir: impl AsRef<Path>, anchors: &[Checkpoint]) -> Report {
     let dir = dir.as_ref();
-    let mut walk = Walk::default();
+    let mut walk = Walk { anchors: anchors.to_vec(), ..Walk::default() };
+    walk.anchors.sort_by_key(|anchor| core::cmp::Reverse(anchor.size));
     let numbers = match segment::list(dir) {
         Ok(numbers) => numbers,
         Err(why) => {
@@ -80,6 +88,10 @@ pub fn verify(dir: impl AsRef<Path>) -> Report {
             }
         }
     }
+    if let Some(missing) = walk.anchors.iter().find(|anchor| anchor.size > walk.report.last.0) {
+        let (seq, what) = (Seq(missing.size), What::CutOff);
+        walk.report.add(Damage { segment: *last, offset: 0, seq, what });
+    }
     let history = walk.history.unwrap_or_default();
     (walk.report.chain, walk.report.root) = (*history.chain(), history.root());
     walk.report
@@ -94,6 +106,10 @@ struct Walk {
     history: Option<History>,
     /// An unsealed segment that has records.
     unsealed: Option<u32>,
+    /// The last unsealed segment, where its walk ended: its writer may have gone on since.
+    previous: Option<Frames>,
+    /// Checkpoints not reached yet, the next one last.
+    anchors: Vec<Checkpoint>,
 }
 
 impl Walk {
@@ -110,14 +126,19 @@ impl Walk {
         if self.expect.is_none() && self.report.segments == 1 {
             self.begin(number, &seal);
         }
+        self.finish_previous(&mut frames);
         let (before, records) = (self.history.clone(), self.report.records);
         let end = self.frames(&mut frames);
         let offset = frames.head.limit() as u64;
         let damage = |what| Damage { segment: number, offset, seq: Seq::NONE, what };
         match seal {
             SealPage::Spoilt => self.report.add(damage(What::SealPage)),
-            SealPage::Blank if self.report.records > records => self.unsealed = Some(number),
-            SealPage::Blank => {}
+            SealPage::Blank => {
+                if self.report.records > records {
+                    self.unsealed = Some(number);
+                }
+                self.previous = Some(frames);
+            }
             SealPage::Sealed(seal, wall) => {
                 self.report.sealed += 1;
                 if let Some(unsealed) = self.unsealed.take().filter(|number| !is_sealed_by_now(dir, *number)) {
@@ -133,6 +154,19 @@ impl Walk {
                 self.expect = Some(Expect { seq: Seq(seal.terms.last.0 + 1), wall });
                 self.history = Some(seal.after());
             }
+        }
+    }
+
+    /// When `frames` has records, a live writer has left the segment before it for good: take in what it added there
+    /// since that was walked.
+    fn finish_previous(&mut self, frames: &mut Frames) {
+        let Some(mut previous) = self.previous.take() else { return };
+        let begun = !matches!(frames.step(), Ok(None));
+        frames.seek(FIRST);
+        let at = previous.at();
+        if begun && matches!(previous.step(), Ok(Some(_))) {
+            previous.seek(at);
+            self.frames(&mut previous);
         }
     }
 
@@ -162,6 +196,12 @@ impl Walk {
                         self.report.add(Damage { segment: frames.head.number, offset: at as u64, seq: wanted, what });
                     } else if let Some(history) = &mut self.history {
                         history.absorb(frame.bytes);
+                        while let Some(anchor) = self.anchors.pop_if(|anchor| anchor.size <= wanted.0) {
+                            if anchor.size == wanted.0 && anchor.root != history.root() {
+                                let (segment, what) = (frames.head.number, What::Anchor);
+                                self.report.add(Damage { segment, offset: at as u64, seq: wanted, what });
+                            }
+                        }
                     }
                     self.report.records += 1;
                     let last = self.expect.map_or(0, |expect| expect.seq.0 - 1);

@@ -38,4 +38,4 @@ pub use reader::Reader;
 pub use recorded::Recorded;
 pub use recover::Recovery;
 pub use verify::{Report, verify};
-pub use writer::{Gauge, OpenError, Options, Writer};
+pub use writer::{Durability, Gauge, OpenError, Options, Writer};

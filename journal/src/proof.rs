@@ -257,6 +257,7 @@ pub fn prove(dir: &Path, seq: Seq, size: u64, note: &str) -> Result<Proof, Proof
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small trees")]
 mod tests {
     use super::*;
     use crate::history::empty_root;

@@ -11,7 +11,7 @@ use crate::frames::{Expect, Frames, SealPage};
 use crate::history::{Hash, History};
 use crate::proof::Checkpoint;
 use crate::recover::{Tail, tail};
-use crate::segment::{self, FIRST, Misfit};
+use crate::segment::{self, FIRST, Marks, Misfit};
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub struct Report {
     pub chain: Hash,
     /// Root of the RFC 6962 tree over all records; meaningful when nothing is damaged.
     pub root: Hash,
-    /// An append is under way or was cut short behind the last record. It is not damage: it never happened.
+    /// An append, or a watermark, is under way or was cut short. It is not damage: it never happened.
     pub torn: bool,
     /// Everything that is wrong, in the order it was met. At most [`MAX_DAMAGES`].
     pub damages: Vec<Damage>,
@@ -131,6 +131,16 @@ impl Walk {
         let end = self.frames(&mut frames);
         let offset = frames.head.limit() as u64;
         let damage = |what| Damage { segment: number, offset, seq: Seq::NONE, what };
+        match self.report.records > records {
+            true => self.report.torn |= frames.marks.is_torn(),
+            false if frames.marks == Marks::default() => {}
+            false => self.report.add(Damage::file(number, What::File(Misfit::HeaderPage))),
+        }
+        let durable = frames.marks.newest().seq;
+        if durable != Seq::NONE && durable >= self.next() {
+            let (offset, seq) = (end as u64, self.next());
+            self.report.add(Damage { segment: number, offset, seq, what: What::BelowWatermark });
+        }
         match seal {
             SealPage::Spoilt => self.report.add(damage(What::SealPage)),
             SealPage::Blank => {
@@ -141,6 +151,9 @@ impl Walk {
             }
             SealPage::Sealed(seal, wall) => {
                 self.report.sealed += 1;
+                if !frames.marks.pin(seal.terms.last, seal.terms.end) {
+                    self.report.add(Damage::file(number, What::File(Misfit::HeaderPage)));
+                }
                 if let Some(unsealed) = self.unsealed.take().filter(|number| !is_sealed_by_now(dir, *number)) {
                     self.report.add(Damage::file(unsealed, What::Unsealed));
                 }

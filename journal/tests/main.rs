@@ -12,6 +12,7 @@ mod cases {
     mod faults;
     mod kill;
     mod life;
+    mod power;
     mod proofs;
     mod space;
     mod support;

@@ -189,7 +189,7 @@ impl World {
             8 => {
                 let Some(ack) = self.venue.acks.pop_front() else { return };
                 // one answer in four is lost
-                if pick % 4 != 0 {
+                if !pick.is_multiple_of(4) {
                     self.hear(ExecEvent::Ack(ack));
                 }
             }
@@ -199,7 +199,7 @@ impl World {
             }
             10 => {
                 let Some(fill) = self.venue.fills.front().copied() else { return };
-                if pick % 4 != 0 {
+                if !pick.is_multiple_of(4) {
                     self.venue.fills.pop_front(); // otherwise it will be told twice
                 }
                 self.hear(ExecEvent::Fill(fill));

@@ -174,7 +174,11 @@ impl World {
                 let order = Order { qty: Qty::from_raw(lots * LOT), px: price, side, ..Order::default() };
                 let tagged = Order { reduce_only: Flag::from(what == 2), client: self.desk.orders.next_id(), ..order };
                 // the model venue does not shrink reduce-only orders, so they are only asked about, not sent
-                if what == 2 { drop(self.desk.ask(&tagged)) } else { self.send(tagged) }
+                if what == 2 {
+                    self.desk.ask(&tagged);
+                } else {
+                    self.send(tagged);
+                }
             }
             3 => {
                 let Some(order) = self.open(pick) else { return };

@@ -22,6 +22,7 @@ mod reconcile;
 pub mod rest;
 pub mod session;
 pub mod sign;
+pub mod sim;
 mod text;
 
 pub use gateway::Gateway;

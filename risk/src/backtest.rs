@@ -3,6 +3,8 @@
 //! In: what was forecast and what happened, one row a day. Out: likelihood ratios beside their critical values, a zone, a
 //! statistic. Sources: Kupiec (1995); Christoffersen (1998); Basel (1996); Acerbi & Szekely (2014), second test.
 
+use crate::var::measure;
+
 /// 95 % of a chi-square with one degree of freedom.
 pub const CHI2_1: f64 = 3.841_458_820_694_124;
 /// 95 % of a chi-square with two degrees of freedom.
@@ -120,6 +122,23 @@ pub fn acerbi_szekely(days: &[Day], p: f64) -> Option<f64> {
     }
     let beyond: f64 = days.iter().filter(|day| day.loss > day.var).map(|day| day.loss / day.es).sum();
     Some(1.0 - beyond / (size(days.len()) * p))
+}
+
+/// Forecasts each day of `outcomes` from the `window` days before it, historically. `None` when none is left to forecast or
+/// a number is none.
+#[must_use]
+pub fn historical(outcomes: &[f64], window: usize, tail_bps: u32) -> Option<Vec<Day>> {
+    let forecast = |at: usize| {
+        let risk = measure(&mut outcomes[at - window..at].to_vec(), tail_bps)?;
+        Some(Day { loss: -outcomes[at], var: risk.var, es: risk.es })
+    };
+    (window > 0 && outcomes.len() > window).then(|| (window..outcomes.len()).map(forecast).collect())?
+}
+
+/// The days that lost more than was forecast.
+#[must_use]
+pub fn hits(days: &[Day]) -> Vec<bool> {
+    days.iter().map(|day| day.loss > day.var).collect()
 }
 
 #[cfg(test)]

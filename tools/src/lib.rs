@@ -10,6 +10,7 @@ pub mod fact;
 pub mod live;
 pub mod moment;
 pub mod node;
+pub mod risk;
 pub mod summary;
 pub mod tail;
 pub mod tape;

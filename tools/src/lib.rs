@@ -13,6 +13,7 @@ pub mod live;
 pub mod moment;
 pub mod node;
 pub mod prove;
+pub mod risk;
 pub mod summary;
 pub mod tail;
 pub mod tape;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use keel_tools::{demo, exchange, live, tail, verify};
+use keel_tools::{demo, exchange, live, risk, tail, verify};
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
@@ -25,6 +25,8 @@ enum Job {
     Exchange(exchange::Args),
     /// Print a journal's records.
     Tail(tail::Args),
+    /// Measure what a book could lose, from files.
+    Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
     Verify(verify::Args),
 }
@@ -47,6 +49,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Run(args) => live::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args),
+        Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
     }
 }

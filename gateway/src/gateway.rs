@@ -10,13 +10,13 @@
 use crate::budget::{Budget, Endpoint};
 use crate::decode::Decoder;
 use crate::encode::{Encoder, MAX_FRAME, SelfMatch};
-use crate::reaction::{Reaction, reaction};
 use crate::reconcile::Reconcile;
 use crate::rest::{Answer, Call, Request, RestError, parse};
 use crate::session::{self, PrivateSession, TradeSession, splitmix};
 use crate::sign::Signer;
 use keel_core::event::{Ack, Channel, ExecEvent, Flag, Link, LinkState, Order, Sent, SentOutcome};
 use keel_core::instrument::Instruments;
+use keel_core::orders::{Reaction, reaction};
 use keel_core::units::{Mono, Now, Wall};
 use keel_journal::Recorded;
 use keel_risk::Approved;

@@ -17,7 +17,6 @@ pub mod budget;
 pub mod decode;
 pub mod encode;
 pub mod gateway;
-pub mod reaction;
 mod reconcile;
 pub mod rest;
 pub mod session;

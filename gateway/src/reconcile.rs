@@ -1,10 +1,11 @@
-//! Reading the venue's full account after the private stream came up: orders, positions, executions, wallet.
+//! Reading the venue's full account after the private stream came up: orders, executions, positions, wallet. Positions
+//! come after the executions that made them, so that a position that differs is not merely early.
 //!
 //! In: that the stream is there or gone, the answers. Out: the next question, and the bounds of the reading as
 //! [`Reconciliation`] facts. Never: "complete" before every page of every question was read on one unbroken stream.
 //!
 //! ```text
-//!  begin -> open orders (all pages) -> positions (all pages) -> executions (all pages) -> wallet -> complete
+//!  begin -> open orders (all pages) -> executions (all pages) -> positions (all pages) -> wallet -> complete
 //!     ^                     |
 //!     +-- again, after a pause, when a question fails; from the start when the stream breaks
 //! ```
@@ -128,9 +129,9 @@ impl Reconcile {
             return;
         }
         match self.stage {
-            Stage::Orders => self.enter(Stage::Positions),
-            Stage::Positions => self.enter(Stage::Executions),
-            Stage::Executions => self.enter(Stage::Wallet),
+            Stage::Orders => self.enter(Stage::Executions),
+            Stage::Executions => self.enter(Stage::Positions),
+            Stage::Positions => self.enter(Stage::Wallet),
             Stage::Wallet => {
                 self.enter(Stage::Done);
                 sink(ExecEvent::Reconciliation(Reconciliation { at: now.mono, complete: Flag::Yes, ..self.read }));

@@ -77,6 +77,8 @@ pub struct Counts {
     pub facts: u64,
     /// Orders, amends and cancels permitted and recorded.
     pub approved: u64,
+    /// Of these, new orders.
+    pub placed: u64,
     /// Refused by the gate.
     pub refused: u64,
     /// Sized to nothing.
@@ -206,6 +208,7 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         let change = self.desk.orders.admit(now.mono, &order).expect("room was asked for above");
         self.moved(now, change);
         self.counts.approved += 1;
+        self.counts.placed += u64::from(order.op == Op::New);
         self.out.push_back(Outgoing { order: recorded, ticks });
         Ok(())
     }

@@ -21,6 +21,7 @@ mod reconcile;
 pub mod rest;
 pub mod session;
 pub mod sign;
+pub mod sim;
 mod text;
 
 pub use gateway::Gateway;

@@ -2,5 +2,13 @@
 //!
 //! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
 //! exit code 2, a failure with one clear sentence and exit code 1.
+
 pub mod config;
+pub mod exchange;
+pub mod fact;
+pub mod moment;
 pub mod node;
+pub mod summary;
+pub mod tail;
+pub mod tape;
+pub mod verify;

@@ -86,10 +86,11 @@ pub struct Working {
     pub pending: Option<Op>,
     /// The boldest price and the largest quantity unanswered amends ask for; they count as open beside the order's own.
     pub amended: Option<(Px, Qty)>,
-    /// Filled, by the venue's count.
+    /// Filled so far by the executions counted here: what has reached the position.
     pub filled: Qty,
-    /// Filled, by the fills seen: what has reached the position.
-    pub executed: Qty,
+    /// Filled so far by the venue's word. Ahead of `filled`, the difference is owed to us as executions: it is in no
+    /// position yet, so it still counts as open.
+    pub reported: Qty,
     /// When something was last asked of the venue.
     pub asked: Mono,
 }
@@ -99,11 +100,11 @@ impl Working {
     #[must_use]
     pub fn open(&self) -> Qty {
         let total = match self.state {
-            State::Settling => self.filled,
+            State::Settling => self.reported,
             state if state.is_final() => return Qty::ZERO,
-            _ => self.amended.map_or(self.order.qty, |(_, qty)| qty.max(self.order.qty)).max(self.filled),
+            _ => self.amended.map_or(self.order.qty, |(_, qty)| qty.max(self.order.qty)).max(self.reported),
         };
-        (total - self.executed).max(Qty::ZERO)
+        (total - self.filled).max(Qty::ZERO)
     }
 
     /// The price its open quantity can fill at, at worst for us.
@@ -114,7 +115,7 @@ impl Working {
 
     /// Has the venue shown, filled or numbered it?
     const fn is_proven(&self) -> bool {
-        !self.venue.is_empty() || self.executed.raw() > 0 || self.filled.raw() > 0
+        !self.venue.is_empty() || self.filled.raw() > 0 || self.reported.raw() > 0
     }
 }
 
@@ -337,13 +338,13 @@ impl Orders {
             return Effect { fresh: true, ..Effect::default() };
         }
         let mut effect = self.known(fill.client, |row, memory| {
-            row.executed += fill.qty;
-            row.filled = row.filled.max(row.executed);
+            row.filled = Qty::from_raw(row.filled.raw().saturating_add(fill.qty.raw()));
+            row.reported = row.reported.max(row.filled);
             step(row, Event::Traded);
             if row.venue.is_empty() {
                 row.venue = fill.venue;
             }
-            let whole = row.executed >= row.order.qty && row.amended.is_none();
+            let whole = row.filled >= row.order.qty && row.amended.is_none();
             if whole && row.state != State::Settling {
                 memory.ending = State::Filled;
                 row.state = State::Settling;
@@ -435,7 +436,7 @@ impl Orders {
             pending: Some(Op::New),
             amended: None,
             filled: Qty::ZERO,
-            executed: Qty::ZERO,
+            reported: Qty::ZERO,
             asked: now,
         };
         let target = (order.px, order.qty);
@@ -551,9 +552,10 @@ fn amend_answered(row: &mut Working, memory: &mut Memory) {
     }
 }
 
+/// A refused cancel says nothing about an amend before it.
 fn cancel_answered(row: &mut Working) {
     if row.pending == Some(Op::Cancel) {
-        row.pending = None;
+        row.pending = row.amended.map(|_| Op::Amend);
     }
 }
 
@@ -564,7 +566,7 @@ fn show(row: &mut Working, memory: &mut Memory, update: &OrderUpdate) {
         return;
     }
     row.venue = update.venue;
-    row.filled = row.filled.max(update.filled);
+    row.reported = row.reported.max(update.filled);
     if update.status.is_final() {
         memory.ending = match update.status {
             OrderStatus::Filled => State::Filled,
@@ -603,7 +605,7 @@ fn show(row: &mut Working, memory: &mut Memory, update: &OrderUpdate) {
 
 /// Finished in truth once every fill the venue counted has been seen.
 fn settle(row: &mut Working, memory: &Memory) {
-    if row.state == State::Settling && row.executed >= row.filled {
+    if row.state == State::Settling && row.filled >= row.reported {
         row.state = memory.ending;
     }
 }

@@ -5,7 +5,7 @@
 
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
-use super::meter::{Hop, Meter};
+use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};

@@ -22,7 +22,9 @@ pub mod rest;
 pub mod session;
 pub mod sign;
 pub mod sim;
+mod sweep;
 mod text;
+mod watch;
 
 pub use gateway::Gateway;
 

@@ -337,8 +337,10 @@ pub struct Reconciliation {
     pub positions: u32,
     /// `Yes` at the end, `No` at the beginning.
     pub complete: Flag,
+    /// Read again on an unbroken stream: trading goes on meanwhile.
+    pub periodic: Flag,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
 }
 
 /// Where our account of things and the venue's came apart.

@@ -5,7 +5,7 @@
 //! makes it `Unknown`, to be asked about.
 
 use super::State;
-use super::State::{Cancelled, Filled, Live, NotSent, Recorded, Rejected, Sent, Settling, Unknown};
+use super::State::{Cancelled, Filled, Live, NotSent, Rejected, Sent, Settling, Unknown};
 
 /// What can happen to an order, besides the venue showing its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,7 @@ pub(super) fn next(state: State, event: Event, proven: bool) -> State {
 
 #[cfg(test)]
 mod tests {
+    use super::State::Recorded;
     use super::*;
 
     const STATES: [State; 9] = [Recorded, Sent, Live, Unknown, Settling, Filled, Cancelled, Rejected, NotSent];

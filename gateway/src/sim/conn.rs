@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn active_time_is_bounded() {
-        for (text, expected) in [("30s", Some(30_000)), ("1m", Some(60_000)), ("29s", None), ("601s", None), ("s", None), ("", None)] {
+        for (text, expected) in
+            [("30s", Some(30_000)), ("1m", Some(60_000)), ("29s", None), ("601s", None), ("s", None), ("", None)]
+        {
             assert_eq!(active_time(text), expected, "{text:?}");
         }
     }

@@ -274,7 +274,9 @@ impl Engine {
             let (asked, cap) = (place.qty.raw(), most.raw());
             return Err(Refusal::said(
                 10001,
-                format!("The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"),
+                format!(
+                    "The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"
+                ),
             ));
         }
         let value = place.px.mul_floor(place.qty).ok_or(codes::QTY_ERR)?;
@@ -314,7 +316,8 @@ impl Engine {
             return Ok(());
         }
         let orders = of.open.iter().filter_map(|id| self.orders.get(id)).filter(|o| o.symbol == place.symbol);
-        let (stops, active) = orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
+        let (stops, active) =
+            orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
         match place.trigger {
             Some(_) if stops >= super::margin::MAX_STOPS => Err(codes::TOO_MANY_STOPS),
             None if active >= MAX_OPEN => Err(codes::TOO_MANY_ORDERS),
@@ -554,10 +557,10 @@ impl Engine {
         let (mark, seq) = (quote.mark, quote.seq);
         let signed = if order.side == Side::Buy { qty } else { -qty };
         let of = &mut self.accounts[account];
-        let position = of.positions.entry((symbol, order.idx)).or_insert_with(|| super::account::Position {
-            created: now_ms,
-            ..super::account::Position::default()
-        });
+        let position = of
+            .positions
+            .entry((symbol, order.idx))
+            .or_insert_with(|| super::account::Position { created: now_ms, ..super::account::Position::default() });
         let (closed, gain) = position.trade(signed, value, now_ms);
         position.realised += gain - fee;
         position.realised_ever += gain - fee;
@@ -655,7 +658,13 @@ impl Engine {
     }
 
     /// Changes price or quantity. A larger quantity or a new price loses time priority; a smaller quantity keeps it.
-    pub(super) fn amend(&mut self, now_ms: u64, account: usize, target: &Target, change: &Amend) -> Result<u64, Refusal> {
+    pub(super) fn amend(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        target: &Target,
+        change: &Amend,
+    ) -> Result<u64, Refusal> {
         let id = self.find(account, target).ok_or(codes::NO_ORDER_REPLACE)?;
         let old = self.orders.get(&id).ok_or(codes::NO_ORDER_REPLACE)?;
         let place = self.amended(old, account, change)?;
@@ -732,4 +741,3 @@ impl Engine {
         Ok(place)
     }
 }
-

@@ -149,7 +149,13 @@ impl Feed {
     }
 
     /// The next ticker frame: a snapshot, or a delta of what changed; `None` when nothing did.
-    pub(super) fn ticker_frame(&self, fields: &[(&'static str, String)], full: bool, seq: u64, ts: u64) -> Option<String> {
+    pub(super) fn ticker_frame(
+        &self,
+        fields: &[(&'static str, String)],
+        full: bool,
+        seq: u64,
+        ts: u64,
+    ) -> Option<String> {
         let changed: Vec<_> = fields
             .iter()
             .filter(|(key, value)| full || *key == "symbol" || !self.ticker.iter().any(|(k, v)| k == key && v == value))

@@ -116,10 +116,8 @@ impl Exchange {
             }
             let book = &self.engine.books[symbol];
             let (bids, asks) = (feed::levels(book, Side::Buy, depth), feed::levels(book, Side::Sell, depth));
-            let (b, a) = (
-                feed::diff(&mut mirror.levels, Side::Buy, &bids),
-                feed::diff(&mut mirror.levels, Side::Sell, &asks),
-            );
+            let (b, a) =
+                (feed::diff(&mut mirror.levels, Side::Buy, &bids), feed::diff(&mut mirror.levels, Side::Sell, &asks));
             mirror.pushed = now_ms;
             mirror.seq = seq;
             let changed = !(b.is_empty() && a.is_empty());

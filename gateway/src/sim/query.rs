@@ -113,7 +113,8 @@ impl Exchange {
         let mirror = self.feeds[symbol].mirrors.get(&BOOK_DEPTH);
         let seq = self.engine.quotes[symbol].seq;
         let u = mirror.map_or(seq, |m| m.u);
-        let stamp = Stamp { depth: BOOK_DEPTH, u, seq, ts: self.now_ms(), cts: mirror.map_or(self.now_ms(), |m| m.cts) };
+        let stamp =
+            Stamp { depth: BOOK_DEPTH, u, seq, ts: self.now_ms(), cts: mirror.map_or(self.now_ms(), |m| m.cts) };
         Ok(feed::book_result(&self.engine.specs[symbol], &stamp, &bids, &asks))
     }
 
@@ -127,7 +128,11 @@ impl Exchange {
                 array(out, symbols, |out, symbol| {
                     let fields = self.ticker_fields(symbol);
                     let row = fields.iter().fold(Obj::new(out), |row, (key, value)| row.s(key, value));
-                    row.s("deliveryTime", "0").s("basis", "").s("deliveryFeeRate", "").s("predictedDeliveryPrice", "").end();
+                    row.s("deliveryTime", "0")
+                        .s("basis", "")
+                        .s("deliveryFeeRate", "")
+                        .s("predictedDeliveryPrice", "")
+                        .end();
                 });
             })
             .end();
@@ -234,7 +239,13 @@ impl Exchange {
     // ---- the account's own -----------------------------------------------------------------------------------------
 
     /// Private queries.
-    pub(super) fn read(&mut self, endpoint: &str, account: usize, key: usize, request: &Request<'_>) -> Result<String, Refusal> {
+    pub(super) fn read(
+        &mut self,
+        endpoint: &str,
+        account: usize,
+        key: usize,
+        request: &Request<'_>,
+    ) -> Result<String, Refusal> {
         let mut out = String::new();
         match endpoint {
             "order/realtime" => return self.orders(account, request, false),
@@ -351,9 +362,7 @@ impl Exchange {
             if by_id {
                 return (id.is_empty() || self.engine.order_id(e.order) == id) && (link.is_empty() || e.link == link);
             }
-            symbol.is_none_or(|s| s == e.symbol)
-                && (kind.is_empty() || e.what == kind)
-                && (from..=to).contains(&e.time)
+            symbol.is_none_or(|s| s == e.symbol) && (kind.is_empty() || e.what == kind) && (from..=to).contains(&e.time)
         });
         let (found, next) = page(found.collect(), request, limit)?;
         let mut out = String::new();
@@ -396,7 +405,8 @@ impl Exchange {
         let limit = request.number("limit", 50, 100)?;
         let (from, to) = window(request, self.now_ms(), true)?;
         let all = self.engine.accounts[account].closed_pnl.iter().rev();
-        let found = all.filter(|r| symbol.is_none_or(|s| s == r.order.symbol) && (from..=to).contains(&r.order.updated));
+        let found =
+            all.filter(|r| symbol.is_none_or(|s| s == r.order.symbol) && (from..=to).contains(&r.order.updated));
         let (found, next) = page(found.collect(), request, limit)?;
         let mut out = String::new();
         Obj::new(&mut out)

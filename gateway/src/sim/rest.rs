@@ -138,7 +138,15 @@ impl Exchange {
         self.reply(token, 200, result.map(Done::plain), Some(meter));
     }
 
-    fn write(&mut self, token: u64, endpoint: &'static str, account: usize, key: usize, limit: u32, request: &Request<'_>) {
+    fn write(
+        &mut self,
+        token: u64,
+        endpoint: &'static str,
+        account: usize,
+        key: usize,
+        limit: u32,
+        request: &Request<'_>,
+    ) {
         let rights = &self.config.accounts[self.client(account)].keys[key];
         if rights.read_only || !rights.trade {
             return self.reply(token, 200, Err(codes::NO_PERMISSION), None);
@@ -146,7 +154,8 @@ impl Exchange {
         let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(request.body) else {
             return self.reply(token, 200, Err(Refusal::params("body is no JSON object")), None);
         };
-        let single = matches!(endpoint, "order/create" | "order/amend" | "order/cancel") || endpoint.ends_with("-batch");
+        let single =
+            matches!(endpoint, "order/create" | "order/amend" | "order/cancel") || endpoint.ends_with("-batch");
         if single {
             let answer = self.order_call(account, endpoint, limit, &body);
             return self.reply(token, 200, answer.result, Some(answer.meter));
@@ -190,11 +199,8 @@ impl Exchange {
             .u("time", now_ms)
             .end();
         let trace = super::rng::mix(self.messages ^ self.engine.salt);
-        let mut headers = vec![
-            ("Traceid", format!("{trace:016x}")),
-            ("Timenow", now_ms.to_string()),
-            ("Ret_code", code.to_string()),
-        ];
+        let mut headers =
+            vec![("Traceid", format!("{trace:016x}")), ("Timenow", now_ms.to_string()), ("Ret_code", code.to_string())];
         if let Some(m) = meter {
             headers.push(("X-Bapi-Limit", m.limit.to_string()));
             headers.push(("X-Bapi-Limit-Status", m.left.to_string()));

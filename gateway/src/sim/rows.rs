@@ -155,7 +155,16 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", spec.symbol())
-        .s("side", if flat { "" } else if short { "Sell" } else { "Buy" })
+        .s(
+            "side",
+            if flat {
+                ""
+            } else if short {
+                "Sell"
+            } else {
+                "Buy"
+            },
+        )
         .d("size", p.size.abs().raw())
         .n("positionIdx", i64::from(idx))
         .n("tradeMode", 0)

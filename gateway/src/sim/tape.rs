@@ -95,8 +95,16 @@ pub(super) fn topic(frame: &[u8]) -> Option<&str> {
 }
 
 /// Reads one frame about `symbol` into its feed and the engine.
-pub(super) fn apply(engine: &mut Engine, feed: &mut Feed, symbol: usize, topic: &str, frame: &[u8], now_ms: u64) -> Taped {
-    if let Some(depth) = topic.strip_prefix("orderbook.").and_then(|t| t.split('.').next()).and_then(|d| d.parse().ok()) {
+pub(super) fn apply(
+    engine: &mut Engine,
+    feed: &mut Feed,
+    symbol: usize,
+    topic: &str,
+    frame: &[u8],
+    now_ms: u64,
+) -> Taped {
+    if let Some(depth) = topic.strip_prefix("orderbook.").and_then(|t| t.split('.').next()).and_then(|d| d.parse().ok())
+    {
         return book(engine, feed, symbol, depth, frame, now_ms);
     }
     if topic.starts_with("publicTrade.") {
@@ -200,7 +208,9 @@ fn sweep(engine: &mut Engine, symbol: usize, now_ms: u64) {
             let Some(front) = queue.orders.front().copied() else { break };
             let away = side.opposite();
             let crossing = book.ghosts.walk(away).find(|(_, g)| !g.left().is_zero());
-            let Some((at, ghost)) = crossing.map(|(at, g)| (at, *g)).filter(|(at, _)| reaches(away, *at, px)) else { break };
+            let Some((at, ghost)) = crossing.map(|(at, g)| (at, *g)).filter(|(at, _)| reaches(away, *at, px)) else {
+                break;
+            };
             let got = hit(engine, symbol, front, ghost.left(), now_ms);
             if got.is_zero() {
                 continue; // a reduce-only order ended instead

@@ -373,7 +373,11 @@ impl Exchange {
                 .s("symbol", &text(&one, "symbol"))
                 .s("orderId", &id)
                 .s("orderLinkId", &text(&one, "orderLinkId"));
-            if single == "order/create" { row.s("createAt", &created).end() } else { row.end() }
+            if single == "order/create" {
+                row.s("createAt", &created).end()
+            } else {
+                row.end()
+            }
             let (code, message) = result.as_ref().err().map_or((0, "OK"), |e| (e.code, e.text.as_ref()));
             Obj::new(&mut ext).n("code", i64::from(code)).s("msg", message).end();
         }
@@ -401,7 +405,8 @@ pub(super) struct Answer {
 /// `serverTime - recvWindow <= timestamp < serverTime + 1000`.
 pub(super) fn check_clock(timestamp: &str, window: &str, now_ms: u64) -> Result<(), Refusal> {
     let at: u64 = timestamp.parse().map_err(|_| Refusal::params("X-BAPI-TIMESTAMP invalid"))?;
-    let window: u64 = if window.is_empty() { 5_000 } else { window.parse().map_err(|_| Refusal::params("recv_window invalid"))? };
+    let window: u64 =
+        if window.is_empty() { 5_000 } else { window.parse().map_err(|_| Refusal::params("recv_window invalid"))? };
     if at >= now_ms + AHEAD_MS || at.saturating_add(window) < now_ms {
         return Err(Refusal::said(
             10002,

@@ -1,6 +1,7 @@
 //! `keel`: one binary, one subcommand a job.
 
 use clap::{Parser, Subcommand};
+use keel_tools::exchange;
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
@@ -12,12 +13,22 @@ struct Keel {
 }
 
 #[derive(Debug, Subcommand)]
-enum Job {}
+enum Job {
+    /// Serve a simulated Bybit v5 venue that any client can trade on.
+    Exchange(exchange::Args),
+}
 
 fn main() -> ExitCode {
     let keel = Keel::parse();
-    match keel.job {
-        None => ExitCode::SUCCESS,
-        Some(job) => match job {},
+    let result = match keel.job {
+        None => Ok(()),
+        Some(Job::Exchange(args)) => exchange::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("keel: {why:#}");
+            ExitCode::FAILURE
+        }
     }
 }

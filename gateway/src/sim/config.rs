@@ -62,7 +62,11 @@ impl AccountConfig {
     /// The account of a stranger's first minute: `demo-key`, `demo-secret`, 100,000 USDT, the highest limits.
     #[must_use]
     pub fn demo() -> Self {
-        Self { order_limit: 1_200, vip: "PRO6".to_owned(), ..Self::new("demo-key", "demo-secret", Notional::whole(100_000)) }
+        Self {
+            order_limit: 1_200,
+            vip: "PRO6".to_owned(),
+            ..Self::new("demo-key", "demo-secret", Notional::whole(100_000))
+        }
     }
 }
 

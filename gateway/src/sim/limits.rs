@@ -30,7 +30,14 @@ fn expire(window: &mut VecDeque<u64>, now_ms: u64, span_ms: u64) {
 
 impl Limits {
     /// Counts `weight` calls; refuses all of them when they do not fit.
-    pub(super) fn take(&mut self, account: usize, endpoint: &'static str, limit: u32, now_ms: u64, weight: u32) -> Meter {
+    pub(super) fn take(
+        &mut self,
+        account: usize,
+        endpoint: &'static str,
+        limit: u32,
+        now_ms: u64,
+        weight: u32,
+    ) -> Meter {
         let window = self.calls.entry((account, endpoint)).or_default();
         expire(window, now_ms, 1_000);
         let used = u32::try_from(window.len()).unwrap_or(u32::MAX);

@@ -41,7 +41,7 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
             let fees = Obj::new(out);
             if o.fee.is_zero() { fees.end() } else { fees.d("USDT", o.fee.raw()).end() }
         })
-        .d("closedPnl", o.closed_pnl.raw())
+        .d("closedPnl", o.closing.pnl.raw())
         .s("feeCurrency", if o.fee.is_zero() { "" } else { "USDT" })
         .n("positionIdx", i64::from(o.idx))
         .b("reduceOnly", o.reduce_only)
@@ -155,7 +155,16 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", spec.symbol())
-        .s("side", if flat { "" } else if short { "Sell" } else { "Buy" })
+        .s(
+            "side",
+            if flat {
+                ""
+            } else if short {
+                "Sell"
+            } else {
+                "Buy"
+            },
+        )
         .d("size", p.size.abs().raw())
         .n("positionIdx", i64::from(idx))
         .n("tradeMode", 0)
@@ -175,8 +184,8 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         .s("liqPrice", &liquidation)
         .s("bustPrice", "")
         .s("tpslMode", "Full")
-        .s("takeProfit", "0")
-        .s("stopLoss", "0")
+        .d("takeProfit", p.take_profit.raw())
+        .d("stopLoss", p.stop_loss.raw())
         .s("trailingStop", "0")
         .d("unrealisedPnl", p.unrealised(mark).raw())
         .s("sessionAvgPrice", if stream { "0" } else { "" })

@@ -152,7 +152,13 @@ mod tests {
     #[test]
     fn objects_are_compact_and_escaped() {
         let mut out = String::new();
-        Obj::new(&mut out).s("a", "x\"y\n").d("b", 12_345_000_000).n("c", -1).b("d", true).f("e", 6_394_390_000_000, 2).end();
+        Obj::new(&mut out)
+            .s("a", "x\"y\n")
+            .d("b", 12_345_000_000)
+            .n("c", -1)
+            .b("d", true)
+            .f("e", 6_394_390_000_000, 2)
+            .end();
         assert_eq!(out, r#"{"a":"x\"y\u000a","b":"123.45","c":-1,"d":true,"e":"63943.90"}"#);
     }
 }

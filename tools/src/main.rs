@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use keel_tools::{demo, exchange, live, risk, tail, verify};
+use keel_tools::{checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
@@ -29,6 +29,12 @@ enum Job {
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
     Verify(verify::Args),
+    /// Sign the state of a journal, and hand the signature to those who keep it.
+    Checkpoint(checkpoint::Args),
+    /// Write the proof that one record stands in a signed journal.
+    Prove(prove::Args),
+    /// Say what recorded frames hold: messages, gaps, final books.
+    Decode(decode::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +57,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Tail(args) => tail::run(args),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
+        Job::Checkpoint(args) => checkpoint::run(args),
+        Job::Prove(args) => prove::run(args),
+        Job::Decode(args) => decode::run(args),
     }
 }

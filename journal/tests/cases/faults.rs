@@ -1,6 +1,6 @@
 //! The writer's thread meets no missing page: counted by the kernel, not by a clock.
 
-use super::support::{at, blob};
+use super::support::{at, blob, open};
 use keel_core::agent::Agent;
 use keel_core::ids::Seq;
 use keel_core::permit::Log;
@@ -21,7 +21,7 @@ fn appending_meets_no_page_fault() {
     // no syncing of the open page: this thread pauses for the disk, and a page synced in a pause may trap once
     let options =
         Options { segment_bytes: 16 << 20, prefault_bytes: 4 << 20, sync_nanos: u64::MAX, ..Options::default() };
-    let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), options);
     let stop = AtomicBool::new(false);
     const PAGES: u64 = 10_000;
     let facts: Vec<_> = (0..64).map(|n| blob(n, 208)).collect();

@@ -1,13 +1,18 @@
 //! One instrument's order book.
 //!
-//! In: the parts of a message, in order. Out: touch, depth. Each side is one array sorted from the touch outwards, so
-//! reading the touch is an index and most changes move a few neighbours. Never: an allocation after the start, a level
-//! of zero quantity, a silently dropped level inside the depth.
+//! In: the parts of a message, in order. Out: touch, depth. Each side is one sorted run, best first, inside a longer
+//! buffer with room on both ends: a change moves whichever neighbours are fewer, so changes near the touch move a few
+//! levels and changes far away a few others. Never: an allocation after the start, a level of zero quantity, a silently
+//! dropped level inside the depth.
 //!
 //! ```text
-//!   bids  63943.90  63943.80  63943.20 ...      best first, descending
-//!   asks  63944.00  63946.00  63946.30 ...      best first, ascending
+//!   bids  . . . 63943.90  63943.80  63943.20 ... . . .      best first, descending
+//!   asks  . . . 63944.00  63946.00  63946.30 ... . . .      best first, ascending
+//!               ^ head                        ^ head + len
 //! ```
+//!
+//! Within one message a side may swell to twice its capacity, because the venue lists what enters the window before it
+//! has listed everything that leaves; after the message it must fit again.
 
 use crate::event::{BookUpdate, HealthReason, Level, Side};
 use crate::units::{Px, Qty};
@@ -38,35 +43,91 @@ impl Touch {
     }
 }
 
+/// Changes are nearest the touch: so many levels are searched one by one before the search halves.
+const NEAR: usize = 8;
+
 #[derive(Clone, Debug)]
 struct Ladder {
-    levels: Vec<Level>,
-    side: Side,
+    slots: Box<[Level]>,
+    head: usize,
+    len: usize,
+    capacity: usize,
 }
 
 impl Ladder {
-    fn new(side: Side, capacity: usize) -> Self {
-        Self { levels: Vec::with_capacity(capacity), side }
+    fn new(capacity: usize) -> Self {
+        let slots = vec![Level::default(); (4 * capacity).max(4)].into_boxed_slice();
+        Self { head: slots.len() / 4, slots, len: 0, capacity }
     }
 
-    fn outranks(&self, a: Px, b: Px) -> bool {
-        match self.side {
-            Side::Buy => a > b,
-            Side::Sell => a < b,
+    fn levels(&self) -> &[Level] {
+        &self.slots[self.head..self.head + self.len]
+    }
+
+    fn clear(&mut self) {
+        self.head = self.slots.len() / 4;
+        self.len = 0;
+    }
+
+    /// Place of the first level that does not outrank `px`.
+    #[inline]
+    fn place<const BIDS: bool>(&self, px: Px) -> usize {
+        let outranks = |have: &Level| if BIDS { have.px > px } else { have.px < px };
+        let levels = self.levels();
+        let near = levels.len().min(NEAR);
+        match levels[..near].iter().position(|have| !outranks(have)) {
+            Some(at) => at,
+            None => near + levels[near..].partition_point(outranks),
         }
     }
 
-    fn set(&mut self, level: Level) -> Result<(), HealthReason> {
-        let at = self.levels.partition_point(|have| self.outranks(have.px, level.px));
-        let present = self.levels.get(at).is_some_and(|have| have.px == level.px);
+    #[inline]
+    fn set<const BIDS: bool>(&mut self, level: Level) -> Result<(), HealthReason> {
+        let at = self.place::<BIDS>(level.px);
+        let present = at < self.len && self.levels()[at].px == level.px;
         match (present, level.qty.is_zero()) {
-            (true, true) => drop(self.levels.remove(at)),
-            (true, false) => self.levels[at].qty = level.qty,
+            (true, true) => self.remove(at),
+            (true, false) => self.slots[self.head + at].qty = level.qty,
             (false, true) => {}
-            (false, false) if self.levels.len() == self.levels.capacity() => return Err(HealthReason::Overflow),
-            (false, false) => self.levels.insert(at, level),
+            (false, false) if self.len == 2 * self.capacity => return Err(HealthReason::Overflow),
+            (false, false) => self.insert(at, level),
         }
         Ok(())
+    }
+
+    fn remove(&mut self, at: usize) {
+        let (from, to) = (self.head, self.head + self.len);
+        if at < self.len / 2 {
+            self.slots.copy_within(from..from + at, from + 1);
+            self.head += 1;
+        } else {
+            self.slots.copy_within(from + at + 1..to, from + at);
+        }
+        self.len -= 1;
+    }
+
+    fn insert(&mut self, at: usize, level: Level) {
+        let near_front = at <= self.len / 2;
+        if if near_front { self.head == 0 } else { self.head + self.len == self.slots.len() } {
+            self.centre();
+        }
+        let (from, to) = (self.head, self.head + self.len);
+        if near_front {
+            self.slots.copy_within(from..from + at, from - 1);
+            self.head -= 1;
+        } else {
+            self.slots.copy_within(from + at..to, from + at + 1);
+        }
+        self.slots[self.head + at] = level;
+        self.len += 1;
+    }
+
+    /// Makes room on both ends again: at least a quarter of the buffer each.
+    #[cold]
+    fn centre(&mut self) {
+        let head = (self.slots.len() - self.len) / 2;
+        self.slots.copy_within(self.head..self.head + self.len, head);
+        self.head = head;
     }
 }
 
@@ -82,13 +143,13 @@ impl Book {
     /// An empty book with room for `capacity` levels a side.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { bids: Ladder::new(Side::Buy, capacity), asks: Ladder::new(Side::Sell, capacity), u: 0 }
+        Self { bids: Ladder::new(capacity), asks: Ladder::new(capacity), u: 0 }
     }
 
     /// Forgets every level.
     pub fn clear(&mut self) {
-        self.bids.levels.clear();
-        self.asks.levels.clear();
+        self.bids.clear();
+        self.asks.clear();
         self.u = 0;
     }
 
@@ -97,43 +158,71 @@ impl Book {
         if update.has(BookUpdate::SNAPSHOT) && update.has(BookUpdate::FIRST) {
             self.clear();
         }
-        for level in update.bid_levels() {
-            self.bids.set(*level)?;
+        self.change(update.bid_levels(), update.ask_levels(), update.u)?;
+        if update.has(BookUpdate::LAST) { self.fits() } else { Ok(()) }
+    }
+
+    /// Applies a whole message at once. On an error the book must not be used until the next snapshot.
+    pub fn apply_message(
+        &mut self,
+        snapshot: bool,
+        u: u64,
+        bids: &[Level],
+        asks: &[Level],
+    ) -> Result<(), HealthReason> {
+        if snapshot {
+            self.clear();
         }
-        for level in update.ask_levels() {
-            self.asks.set(*level)?;
+        self.change(bids, asks, u)?;
+        self.fits()
+    }
+
+    fn change(&mut self, bids: &[Level], asks: &[Level], u: u64) -> Result<(), HealthReason> {
+        for level in bids {
+            self.bids.set::<true>(*level)?;
         }
-        self.u = update.u;
+        for level in asks {
+            self.asks.set::<false>(*level)?;
+        }
+        self.u = u;
         Ok(())
+    }
+
+    const fn fits(&self) -> Result<(), HealthReason> {
+        let fits = self.bids.len <= self.bids.capacity && self.asks.len <= self.asks.capacity;
+        if fits { Ok(()) } else { Err(HealthReason::Overflow) }
     }
 
     /// Best bid and ask; `None` while either side is empty or they cross.
     #[must_use]
     pub fn touch(&self) -> Option<Touch> {
-        let touch = Touch { bid: *self.bids.levels.first()?, ask: *self.asks.levels.first()? };
+        let touch = Touch { bid: *self.bids.levels().first()?, ask: *self.asks.levels().first()? };
         (touch.bid.px < touch.ask.px).then_some(touch)
     }
 
     /// Best bid at or above best ask.
     #[must_use]
     pub fn is_crossed(&self) -> bool {
-        matches!((self.bids.levels.first(), self.asks.levels.first()), (Some(bid), Some(ask)) if bid.px >= ask.px)
+        matches!((self.bids.levels().first(), self.asks.levels().first()), (Some(bid), Some(ask)) if bid.px >= ask.px)
     }
 
     /// Levels of a side, best first.
     #[must_use]
     pub fn levels(&self, side: Side) -> &[Level] {
         match side {
-            Side::Buy => &self.bids.levels,
-            Side::Sell => &self.asks.levels,
+            Side::Buy => self.bids.levels(),
+            Side::Sell => self.asks.levels(),
         }
     }
 
     /// Quantity resting at exactly this price.
     #[must_use]
     pub fn at(&self, side: Side, px: Px) -> Qty {
-        let levels = self.levels(side);
-        levels.iter().find(|level| level.px == px).map_or(Qty::ZERO, |level| level.qty)
+        let (ladder, at) = match side {
+            Side::Buy => (&self.bids, self.bids.place::<true>(px)),
+            Side::Sell => (&self.asks, self.asks.place::<false>(px)),
+        };
+        ladder.levels().get(at).filter(|level| level.px == px).map_or(Qty::ZERO, |level| level.qty)
     }
 
     /// Update id of the last message applied.
@@ -179,14 +268,27 @@ mod tests {
         assert!(book.touch().is_none() && book.is_crossed());
     }
 
+    #[test]
+    fn a_message_may_swell_but_must_end_inside_the_depth() {
+        let mut book = Book::new(2);
+        book.apply(&update(BookUpdate::SNAPSHOT, &[(10, 1), (9, 1)], &[(11, 1), (12, 1)])).unwrap();
+        book.apply(&update(0, &[(8, 1), (7, 1), (10, 0), (9, 0)], &[])).unwrap();
+        assert_eq!(book.levels(Side::Buy).iter().map(|l| l.px.raw()).collect::<Vec<_>>(), [8, 7]);
+        let five: Vec<(i64, i64)> = (20..25).map(|px| (px, 1)).collect();
+        assert_eq!(book.apply(&update(0, &[], &five)), Err(HealthReason::Overflow));
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn equals_a_naive_map(changes in prop::collection::vec((any::<bool>(), 1i64..40, 0i64..4), 1..200)) {
-            let mut book = Book::new(64);
+        fn equals_a_naive_map(changes in prop::collection::vec((any::<bool>(), 1i64..40, 0i64..4), 1..400), drift in -2i64..3) {
+            let mut book = Book::new(40);
             let mut naive = [BTreeMap::new(), BTreeMap::new()];
-            for (buy, px, qty) in changes {
+            for (step, (buy, px, qty)) in changes.into_iter().enumerate() {
                 let (side, map) = if buy { (Side::Buy, 0) } else { (Side::Sell, 1) };
-                let px = if buy { px } else { px + 100 };
+                let moved = px + 2000 + drift * i64::try_from(step).unwrap() / 8;
+                let px = if buy { moved } else { moved + 100 };
+                if naive[map].len() == 40 && qty != 0 && !naive[map].contains_key(&px) { continue; }
                 let (bids, asks) = if buy { (vec![(px, qty)], vec![]) } else { (vec![], vec![(px, qty)]) };
                 book.apply(&update(0, &bids, &asks)).unwrap();
                 if qty == 0 { naive[map].remove(&px); } else { naive[map].insert(px, qty); }
@@ -194,6 +296,7 @@ mod tests {
                 if buy { expected.reverse(); }
                 let have: Vec<_> = book.levels(side).iter().map(|l| (l.px.raw(), l.qty.raw())).collect();
                 prop_assert_eq!(have, expected);
+                prop_assert_eq!(book.at(side, Px::from_raw(px)).raw(), qty);
             }
         }
     }

@@ -18,18 +18,18 @@ use keel_core::permit::{Context, LogHealth};
 use keel_core::units::{Notional, Now, Px, Qty};
 
 /// One row of the table.
-pub struct Check {
+pub(crate) struct Check {
     /// What a failure is called.
-    pub code: Refusal,
+    pub(crate) code: Refusal,
     concerns: u8,
     /// The measurement.
-    pub measure: fn(&Question<'_>) -> Measure,
+    pub(crate) measure: fn(&Question<'_>) -> Measure,
 }
 
 impl Check {
     /// Does it concern orders of this class?
     #[must_use]
-    pub const fn concerns(&self, class: Class) -> bool {
+    pub(crate) const fn concerns(&self, class: Class) -> bool {
         self.concerns & class as u8 != 0
     }
 }
@@ -43,7 +43,7 @@ const fn check(code: Refusal, concerns: u8, measure: fn(&Question<'_>) -> Measur
 }
 
 /// Every check, in order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
-pub static CHECKS: [Check; 38] = [
+pub(crate) static CHECKS: [Check; 39] = [
     // state and latches
     check(Refusal::Halted, ORDERS, |q| Measure::holds(q.brake <= State::ReduceOnly)),
     check(Refusal::ReducingOnly, ORDERS, reducing_only),
@@ -53,6 +53,7 @@ pub static CHECKS: [Check; 38] = [
     // ids, permissions, instrument arithmetic
     check(Refusal::UnknownStrategy, RISK, permitted),
     check(Refusal::UnknownOrder, ALL, known_order),
+    check(Refusal::AmendPending, ORDERS, amend_pending),
     check(Refusal::Form, ORDERS, form),
     check(Refusal::NotTrading, ORDERS, |q| Measure::holds(q.instrument.trading.is_set())),
     check(Refusal::Price, ORDERS, price),
@@ -93,7 +94,7 @@ pub static CHECKS: [Check; 38] = [
 
 /// What was measured, the most it may be, and whether it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measure {
+pub(crate) struct Measure {
     value: i64,
     limit: i64,
     ok: bool,
@@ -154,7 +155,7 @@ impl Decision {
 }
 
 /// One order and everything the checks look at.
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     pub(crate) class: Class,
     gate: &'a Gate,
     now: Now,
@@ -317,6 +318,11 @@ fn known_order(q: &Question<'_>) -> Measure {
                 && !row.state.is_final()
         }),
     })
+}
+
+/// Two unanswered amends would leave three shapes the order might have.
+fn amend_pending(q: &Question<'_>) -> Measure {
+    Measure::holds(q.order.op != Op::Amend || q.context.working.is_none_or(|row| row.amended.is_none()))
 }
 
 fn form(q: &Question<'_>) -> Measure {

@@ -218,7 +218,8 @@ impl Exposure {
     pub fn apply(&mut self, change: &Change) {
         let found = self.clients.iter().position(|client| *client == change.client);
         let before = found.map(|at| self.open[at]);
-        let after = (!change.to.is_final()).then_some(Open {
+        // finished, but with executions owed to us: what is owed is in no position yet
+        let after = (!change.to.is_final() || !change.after.is_zero()).then_some(Open {
             instrument: change.instrument,
             strategy: change.strategy,
             side: change.side,
@@ -302,3 +303,7 @@ impl Exposure {
         self.net[1] += after[1] - net[1];
     }
 }
+
+#[cfg(test)]
+#[path = "exposure_tests.rs"]
+mod tests;

@@ -262,7 +262,8 @@ impl permit::Gate for Gate {
         self.next_check = now.mono.after(millis(self.limits.drift_interval));
         let drift = self.outcomes.as_mut().map_or(0.0, Outcomes::recompute);
         self.drift = drift.max(self.stress.recompute());
-        if !(self.drift <= MAX_DRIFT) || self.exposure.lost() {
+        let sound = self.drift <= MAX_DRIFT && !self.exposure.lost();
+        if !sound {
             // our own sums are not what they should be: hold what we have, add nothing
             self.brake.trip(crate::brake::Scope::Global, State::ReduceOnly);
         }
@@ -272,3 +273,7 @@ impl permit::Gate for Gate {
         Some(self.next_check)
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+pub(crate) mod tests;

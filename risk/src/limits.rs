@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         assert_eq!(Limits::demo().check(), Ok(()));
-        let rows: [(fn(&mut Limits), &str); 14] = [
+        type Spoil = fn(&mut Limits);
+        let rows: [(Spoil, &str); 14] = [
             (|l| l.version = 0, "version"),
             (|l| l.max_gross = Notional::ZERO, "max_gross"),
             (|l| l.max_gross = Notional::from_raw(-1), "max_gross"),

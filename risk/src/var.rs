@@ -176,40 +176,44 @@ impl Outcomes {
 
     /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
     #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
     pub fn tail(&self, limit: f64, shock: Shock) -> Tail {
         let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost) && limit > 0.0;
         let Some(row) = self.scenarios.row(shock.instrument).filter(|_| known) else {
             return Tail { beyond: u32::MAX, excess: f64::INFINITY };
         };
         let floor = shock.cost - limit;
-        let (mut beyond, mut excess) = ([0u32; LANES], [0.0f64; LANES]);
+        let (mut within, mut excess) = ([0u32; LANES], [0.0f64; LANES]);
         for (worst, returns) in self.worst.iter().zip(row) {
             for lane in 0..LANES {
                 let under = floor - (worst.0[lane] + (shock.value * returns.0[lane]).min(0.0));
-                // NaN is a loss: written as "not known to be above the floor"
-                beyond[lane] += u32::from(!(under <= 0.0));
+                // counting those known to be above the floor makes a NaN a loss
+                within[lane] += u32::from(under <= 0.0);
                 excess[lane] += if under <= 0.0 { 0.0 } else { under };
             }
         }
-        let padding = self.scenarios.lanes * LANES - self.scenarios.count;
-        let spurious = if floor > 0.0 { u32::try_from(padding).unwrap_or(0) } else { 0 };
-        let of_padding = if floor > 0.0 { floor * f64::from(spurious) } else { 0.0 };
-        Tail { beyond: beyond.iter().sum::<u32>() - spurious, excess: excess.iter().sum::<f64>() - of_padding }
+        let (all, count) = (self.worst.len() * LANES, self.scenarios.count);
+        let within = within.iter().sum::<u32>() as usize;
+        // padding stands at zero: above the floor, unless the order's certain cost alone is beyond the limit
+        let (padding, padded) = if floor > 0.0 { ((all - count) as f64 * floor, 0) } else { (0.0, all - count) };
+        let beyond = u32::try_from(count - (within - padded)).unwrap_or(u32::MAX);
+        Tail { beyond, excess: excess.iter().sum::<f64>() - padding }
     }
 
-    /// The largest loss in any scenario with this order filled where it hurts, USDT; infinite when it is not known.
+    /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain
+    /// cost of the order; infinite when it is not known.
     #[must_use]
     pub fn worst_loss(&self, shock: Shock) -> f64 {
         let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost);
         let Some(row) = self.scenarios.row(shock.instrument).filter(|_| known) else { return f64::INFINITY };
         let mut losses = [f64::NEG_INFINITY; LANES];
         for (worst, returns) in self.worst.iter().zip(row) {
-            for lane in 0..LANES {
-                let loss = shock.cost - (worst.0[lane] + (shock.value * returns.0[lane]).min(0.0));
-                losses[lane] = if loss <= losses[lane] { losses[lane] } else { loss };
+            for ((most, worst), r) in losses.iter_mut().zip(worst.0).zip(returns.0) {
+                let loss = shock.cost - (worst + (shock.value * r).min(0.0));
+                *most = if loss <= *most { *most } else { loss };
             }
         }
-        losses.iter().fold(0.0, |most: f64, loss| if *loss <= most { most } else { *loss })
+        losses.iter().fold(shock.cost, |most: f64, loss| if *loss <= most { most } else { *loss })
     }
 
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
@@ -304,3 +308,13 @@ fn of_sorted_tail(tail: &[f64], n: usize, tail_bps: u32, k: usize) -> Risk {
     let part = if whole < k { (mass - whole as f64) * tail[whole] } else { 0.0 };
     Risk { var: -tail[k - 1], es: -(sum + part) / mass, k }
 }
+
+#[cfg(test)]
+#[path = "var_tests.rs"]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    clippy::needless_range_loop,
+    reason = "the slow twin is meant to be plain"
+)]
+pub(crate) mod tests;

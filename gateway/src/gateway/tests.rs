@@ -79,8 +79,8 @@ impl Room {
         let mut room = Self::new();
         room.links_up();
         room.answer("/v5/order/realtime", &list(""));
-        room.answer("/v5/position/list", &list(""));
         room.answer("/v5/execution/list", &list(""));
+        room.answer("/v5/position/list", &list(""));
         room.answer("/v5/account/wallet-balance", &list(""));
         assert!(room.gateway.is_live() && room.requests.is_empty());
         room.facts.clear();
@@ -129,8 +129,8 @@ fn once_the_stream_is_up_the_whole_account_is_read_between_two_marks() {
     room.answer("/v5/order/realtime", &page(&row("k00000001-00000001"), "c%3A1"));
     assert!(room.requests[0].1.path_and_query.ends_with("&cursor=c%3A1"), "passed back verbatim");
     room.answer("/v5/order/realtime", &list(&row("k00000001-00000002")));
-    room.answer("/v5/position/list", &list(""));
     room.answer("/v5/execution/list", &list(""));
+    room.answer("/v5/position/list", &list(""));
     assert!(!room.gateway.is_live());
     room.answer("/v5/account/wallet-balance", &list(r#"{"accountType":"UNIFIED","coin":[]}"#));
     assert!(room.gateway.is_live());

@@ -5,6 +5,7 @@
 
 use super::board::{Board, Cell};
 use super::metrics::Exporter;
+use super::{Part, Report};
 use anyhow::{Context, Result};
 use keel_core::agent::Agent;
 use keel_core::units::{Mono, Now};
@@ -163,4 +164,8 @@ impl Agent for Http {
         self.connections = connections;
         work
     }
+}
+
+impl Part for Http {
+    fn finish(self: Box<Self>, _: &mut Report) {}
 }

@@ -10,11 +10,16 @@
 pub mod board;
 pub mod clock;
 pub mod engine;
+pub mod feed;
 pub mod http;
+pub mod journal;
+pub mod lockstep;
 pub mod meter;
 pub mod metrics;
+pub mod orders;
 pub mod plan;
 pub mod rest;
+pub mod run;
 pub mod thread;
 pub mod wire;
 
@@ -23,7 +28,7 @@ use keel_core::agent::Agent;
 use keel_core::desk::Seat;
 use keel_core::engine::Counts;
 use keel_core::units::{Notional, Px, Qty};
-use keel_journal::{Recorded, Writer};
+use keel_journal::{Keeper, Recorded, Writer};
 use keel_risk::Approved;
 use meter::Hop;
 
@@ -106,8 +111,12 @@ pub struct Report {
     pub sent: u64,
     /// Requests that provably never left.
     pub not_sent: u64,
+    /// Records in the journal.
+    pub records: u64,
     /// Exact histograms.
     pub hops: Vec<(Hop, Histogram<u64>)>,
-    /// The journal, for its last record.
+    /// The journal's writing side, for its last record.
     pub writer: Option<Writer>,
+    /// The journal's keeping side, to close it.
+    pub keeper: Option<Keeper>,
 }

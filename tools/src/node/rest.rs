@@ -3,10 +3,12 @@
 //! In: signed requests. Out: status and body, or a sentence. Never on the hot path: the orders agent pushes a request
 //! onto a ring and finds the answer on another.
 
+use super::{Part, Report};
 use anyhow::{Context, Result};
 use keel_core::agent::Agent;
 use keel_core::ring::{Consumer, Producer};
-use keel_core::units::Now;
+use keel_core::units::{Now, Wall};
+use keel_gateway::gateway::RateHeader;
 use keel_gateway::rest::{Method, Request};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ impl Client {
     }
 
     /// One request, one answer.
-    pub fn call(&self, request: &Request) -> Result<(u16, Vec<u8>)> {
+    pub fn call(&self, request: &Request) -> Result<Reply> {
         let url = format!("{}{}", self.base, request.path_and_query);
         let mut builder = ureq::http::Request::builder().uri(&url).method(match request.method {
             Method::Get => "GET",
@@ -71,7 +73,32 @@ impl Client {
         };
         let mut answer = sent.with_context(|| format!("asking {}{}", self.base, path_of(request)))?;
         let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec();
-        Ok((answer.status().as_u16(), body.with_context(|| format!("reading the answer of {}", path_of(request)))?))
+        Ok(Reply {
+            status: answer.status().as_u16(),
+            rate: rate(answer.headers()),
+            body: body.with_context(|| format!("reading the answer of {}", path_of(request)))?,
+        })
+    }
+}
+
+/// An answer.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// HTTP status, or [`NO_ANSWER`].
+    pub status: u16,
+    /// What the headers said of the rate limit.
+    pub rate: RateHeader,
+    /// Body; a sentence when there was no answer.
+    pub body: Vec<u8>,
+}
+
+fn rate(headers: &ureq::http::HeaderMap) -> RateHeader {
+    let number = |name| headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
+    let small = |name| u32::try_from(number(name)).unwrap_or(u32::MAX);
+    RateHeader {
+        limit: small("x-bapi-limit"),
+        remaining: small("x-bapi-limit-status"),
+        reset: Wall::from_millis(number("x-bapi-limit-reset-timestamp")),
     }
 }
 
@@ -93,10 +120,8 @@ pub struct Asked {
 pub struct Answered {
     /// The gateway's name for it.
     pub token: u64,
-    /// HTTP status, or [`NO_ANSWER`].
-    pub status: u16,
-    /// Body; a sentence when there was no answer.
-    pub body: Vec<u8>,
+    /// What came.
+    pub reply: Reply,
 }
 
 /// The agent of the blocking thread.
@@ -125,11 +150,16 @@ impl Agent for Courier {
             return 0;
         }
         let Some(asked) = self.asked.pop() else { return 0 };
-        let (status, body) = match self.client.call(&asked.request) {
-            Ok(answer) => answer,
-            Err(error) => (NO_ANSWER, format!("{error:#}").into_bytes()),
-        };
-        let _ = self.answered.push(Answered { token: asked.token, status, body });
+        let reply = self.client.call(&asked.request).unwrap_or_else(|error| Reply {
+            status: NO_ANSWER,
+            body: format!("{error:#}").into_bytes(),
+            ..Reply::default()
+        });
+        let _ = self.answered.push(Answered { token: asked.token, reply });
         1
     }
+}
+
+impl Part for Courier {
+    fn finish(self: Box<Self>, _: &mut Report) {}
 }

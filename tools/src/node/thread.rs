@@ -10,7 +10,7 @@ use super::clock::Clock;
 use anyhow::{Context, Result, bail};
 use keel_core::agent::Agent;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -76,12 +76,15 @@ impl Drop for RaiseOnDrop<'_> {
 }
 
 /// Starts a thread that gives `agents` their turns until `stop` is up, and hands them back.
+///
+/// `seen` carries the wall time of the last round that ended, for those who wait for everyone to notice it.
 pub fn spawn<A>(
     name: &str,
     cpu: Option<usize>,
     idle: Idle,
     mut clock: Clock,
     stop: &Stop,
+    seen: Arc<AtomicU64>,
     mut agents: A,
 ) -> Result<JoinHandle<A>>
 where
@@ -100,7 +103,10 @@ where
             let end = RaiseOnDrop(&stop);
             let mut empty = 0;
             while !stop.is_raised() {
-                if agents.round(clock.now()) == 0 {
+                let now = clock.now();
+                let work = agents.round(now);
+                seen.store(now.wall.nanos(), Ordering::Release);
+                if work == 0 {
                     empty = u32::saturating_add(empty, 1);
                     idle.idle(empty);
                 } else {
@@ -111,6 +117,11 @@ where
             agents
         })
         .with_context(|| format!("starting thread {name}"))
+}
+
+/// Lets time pass on a thread that only waits for others.
+pub fn nap(duration: Duration) {
+    std::thread::sleep(duration);
 }
 
 /// Agents that share a thread.
@@ -159,7 +170,7 @@ mod tests {
         let stop = Stop::default();
         let agents: Vec<Box<Counter>> = vec![Box::new(Counter(0, stop.clone()))];
         let clock = Clock::real(&Stopwatch::new());
-        let thread = spawn("test", None, Idle::Yield, clock, &stop, agents).unwrap();
+        let thread = spawn("test", None, Idle::Yield, clock, &stop, Arc::default(), agents).unwrap();
         assert_eq!(thread.join().unwrap()[0].0, 1000);
     }
 
@@ -168,7 +179,7 @@ mod tests {
         let stop = Stop::default();
         let clock = Clock::real(&Stopwatch::new());
         let agents: Vec<Box<Counter>> = Vec::new();
-        let error = spawn("test", Some(9_999), Idle::Spin, clock, &stop, agents).unwrap_err();
+        let error = spawn("test", Some(9_999), Idle::Spin, clock, &stop, Arc::default(), agents).unwrap_err();
         assert!(error.to_string().contains("not available"), "{error}");
     }
 }

@@ -5,7 +5,7 @@
 //! when to connect again), and never hands out a frame larger than [`MAX_FRAME`].
 //!
 //! ```text
-//!   Idle --connect--> Dialing --> Shaking --> Open --close/error--> Idle
+//!   Idle --connect--> Dialing --> Shaking --> Open --error--> Broken --read--> Idle
 //! ```
 
 use anyhow::{Context, Result, bail};
@@ -100,6 +100,7 @@ enum State {
     Dialing(TcpStream),
     Shaking(Box<MidHandshake<ClientHandshake<Stream>>>),
     Open(Box<WebSocket<Stream>>),
+    Broken,
 }
 
 /// Frames that crossed all wires of a node: what the lockstep of a deterministic run compares.
@@ -124,15 +125,6 @@ pub enum Turn {
     Frame(Utf8Bytes),
     /// The conversation ended.
     Closed,
-}
-
-/// The text did not leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotSent {
-    /// No conversation.
-    Closed,
-    /// The outgoing buffer is full.
-    Busy,
 }
 
 /// One conversation.
@@ -170,7 +162,7 @@ impl Wire {
         };
     }
 
-    /// Ends the conversation.
+    /// Ends the conversation. The end is not reported by [`Self::read`]: whoever closed it knows.
     pub fn close(&mut self) {
         self.unflushed = false;
         self.state = State::Idle;
@@ -188,6 +180,7 @@ impl Wire {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => Turn::Nothing,
+            State::Broken => Turn::Closed,
             State::Dialing(tcp) => self.dial(tcp),
             State::Shaking(shaking) => self.shake(shaking.handshake()),
             State::Open(mut socket) => {
@@ -202,21 +195,21 @@ impl Wire {
         }
     }
 
-    /// Hands one text frame to the socket.
-    pub fn send(&mut self, text: &[u8]) -> Result<(), NotSent> {
-        let State::Open(socket) = &mut self.state else { return Err(NotSent::Closed) };
+    /// Hands one text frame to the socket. A frame that cannot be taken ends the conversation: the next
+    /// [`Self::read`] says so. Without a conversation it does nothing.
+    pub fn send(&mut self, text: &[u8]) {
+        let State::Open(socket) = &mut self.state else { return };
         let message = Message::Text(Utf8Bytes::try_from(tungstenite::Bytes::copy_from_slice(text)).unwrap_or_default());
         match socket.write(message).and_then(|()| socket.flush()) {
             Ok(()) => {}
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.unflushed = true,
-            Err(Error::WriteBufferFull(_)) => return Err(NotSent::Busy),
             Err(error) => {
-                self.state = self.fail(&error.to_string());
-                return Err(NotSent::Closed);
+                self.fail(&error.to_string());
+                self.state = State::Broken;
+                return;
             }
         }
         self.traffic.sent.fetch_add(1, Ordering::AcqRel);
-        Ok(())
     }
 
     fn fail(&mut self, why: &str) -> State {

@@ -1,0 +1,243 @@
+//! The orders agent: recorded orders to the venue, the venue's answers to the engine.
+//!
+//! It owns the private and the trade wire and gives the gateway room its turns. What a turn tells the engine is handed
+//! over when the turn's bytes are on the socket, so that a `Sent` fact says how long the order took. While the exec ring
+//! has no room it reads nothing: the venue waits in the kernel, nothing is dropped.
+
+use super::board::{Board, Cell};
+use super::clock::Stopwatch;
+use super::meter::Meter;
+use super::rest::{Answered, Asked};
+use super::wire::{Turn, Wire};
+use super::{Departure, Part, Report};
+use keel_core::agent::Agent;
+use keel_core::event::{Channel, ExecEvent, SentOutcome};
+use keel_core::ring::{Consumer, Producer};
+use keel_core::units::{Mono, Now};
+use keel_gateway::Gateway;
+use keel_gateway::gateway::{Input, Output};
+use std::sync::Arc;
+
+/// Facts one frame may bring; with less room on the exec ring nothing is read.
+const MOST_FACTS: usize = 256;
+/// Orders and frames taken in one round.
+const BURST: usize = 32;
+
+/// Its ends of the rings.
+#[derive(Debug)]
+pub struct Rings {
+    /// From the engine.
+    pub order: Consumer<Departure>,
+    /// To the engine.
+    pub exec: Producer<ExecEvent>,
+    /// To the courier.
+    pub asked: Producer<Asked>,
+    /// From the courier.
+    pub answered: Consumer<Answered>,
+}
+
+/// How long an order's hops took.
+#[derive(Debug)]
+pub struct Meters {
+    /// On the order ring.
+    pub handoff: Meter,
+    /// In the gateway room.
+    pub encode: Meter,
+    /// Into the socket.
+    pub send: Meter,
+    /// From socket to socket.
+    pub wire_to_wire: Meter,
+}
+
+struct Line {
+    channel: Channel,
+    wire: Wire,
+    due: Option<Mono>,
+}
+
+/// The agent.
+pub struct OrdersAgent {
+    gateway: Gateway,
+    rings: Rings,
+    lines: [Line; 2],
+    facts: Vec<ExecEvent>,
+    meters: Meters,
+    watch: Stopwatch,
+    board: Arc<Board>,
+}
+
+impl std::fmt::Debug for OrdersAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OrdersAgent")
+    }
+}
+
+impl OrdersAgent {
+    /// Around this room and these wires.
+    #[must_use]
+    pub fn new(
+        gateway: Gateway,
+        rings: Rings,
+        private: Wire,
+        trade: Wire,
+        meters: Meters,
+        watch: Stopwatch,
+        board: Arc<Board>,
+    ) -> Self {
+        let lines = [
+            Line { channel: Channel::Private, wire: private, due: None },
+            Line { channel: Channel::Trade, wire: trade, due: None },
+        ];
+        Self { gateway, rings, lines, facts: Vec::with_capacity(MOST_FACTS), meters, watch, board }
+    }
+
+    /// One input to its end: outputs done, facts handed over. `departed` is the order's history when it is one.
+    fn turn(&mut self, now: Now, input: Input<'_>, departed: Option<(u64, u64)>) {
+        let facts = &mut self.facts;
+        self.gateway.handle(now, input, &mut |fact| facts.push(fact));
+        let encoded = self.watch.ticks();
+        while let Some(output) = self.gateway.poll() {
+            match output {
+                Output::Send { channel, bytes } => {
+                    if let Some(line) = self.lines.iter_mut().find(|line| line.channel == channel) {
+                        line.wire.send(bytes);
+                    }
+                }
+                Output::Rest { token, request } => {
+                    let _ = self.rings.asked.push(Asked { token, request });
+                }
+                Output::Connect { channel, after_nanos } => {
+                    if let Some(line) = self.lines.iter_mut().find(|line| line.channel == channel) {
+                        line.due = Some(now.mono.after(after_nanos));
+                    }
+                }
+                Output::Close { channel } => {
+                    if let Some(line) = self.lines.iter_mut().find(|line| line.channel == channel) {
+                        line.wire.close();
+                    }
+                }
+            }
+        }
+        let took = departed.map_or(0, |(caused, popped)| self.measure(caused, popped, encoded));
+        self.hand_over(took);
+    }
+
+    fn measure(&mut self, caused: u64, popped: u64, encoded: u64) -> u64 {
+        let sent = self.watch.ticks();
+        self.meters.encode.record(self.watch.nanos(popped, encoded));
+        self.meters.send.record(self.watch.nanos(encoded, sent));
+        let took = if caused == 0 { 0 } else { self.watch.nanos(caused, sent) };
+        if took > 0 {
+            self.meters.wire_to_wire.record(took);
+        }
+        took
+    }
+
+    fn hand_over(&mut self, took: u64) {
+        for mut fact in self.facts.drain(..) {
+            match &mut fact {
+                ExecEvent::Sent(sent) => {
+                    sent.ticks = took;
+                    let wire = sent.outcome == SentOutcome::Wire;
+                    self.board.add(if wire { Cell::Sent } else { Cell::NotSent }, 1);
+                }
+                ExecEvent::Link(link) => {
+                    let cell = if link.channel == Channel::Private { Cell::PrivateLink } else { Cell::TradeLink };
+                    self.board.set(cell, link.state as u64);
+                }
+                ExecEvent::Reconciliation(bounds) => {
+                    self.board.set(Cell::Reconciled, u64::from(bounds.complete.is_set()));
+                }
+                _ => {}
+            }
+            // Room was asked for before anything was read.
+            let _ = self.rings.exec.push(fact);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.rings.exec.room() >= MOST_FACTS
+    }
+
+    fn orders(&mut self, now: Now) -> usize {
+        let mut work = 0;
+        while work < BURST && self.has_room() {
+            let Some(departure) = self.rings.order.pop() else { break };
+            let popped = self.watch.ticks();
+            self.meters.handoff.record(self.watch.nanos(departure.pushed, popped));
+            self.turn(now, Input::Order(departure.order), Some((departure.caused, popped)));
+            work += 1;
+        }
+        work
+    }
+
+    fn answers(&mut self, now: Now) -> usize {
+        if !self.has_room() {
+            return 0;
+        }
+        let Some(Answered { token, reply }) = self.rings.answered.pop() else { return 0 };
+        let input = Input::RestReply { token, status: reply.status, body: &reply.body, rate: reply.rate };
+        self.turn(now, input, None);
+        1
+    }
+
+    fn line(&mut self, now: Now, at: usize) -> usize {
+        if self.lines[at].due.is_some_and(|due| now.mono >= due) {
+            self.lines[at].due = None;
+            self.lines[at].wire.connect();
+        }
+        let mut work = 0;
+        while work < BURST && self.has_room() {
+            let (ticks, channel) = (self.watch.ticks(), self.lines[at].channel);
+            match self.lines[at].wire.read() {
+                Turn::Nothing => break,
+                Turn::Progress => {}
+                Turn::Opened => self.turn(now, Input::Connected { channel }, None),
+                Turn::Closed => self.closed(now, at),
+                Turn::Frame(text) => {
+                    self.turn(now, Input::Frame { channel, bytes: text.as_bytes(), ticks }, None);
+                }
+            }
+            work += 1;
+        }
+        work
+    }
+
+    fn closed(&mut self, now: Now, at: usize) {
+        let channel = self.lines[at].channel;
+        if let Some(why) = self.lines[at].wire.trouble() {
+            tracing::warn!(?channel, "conversation ended: {why}");
+        }
+        self.turn(now, Input::Closed { channel }, None);
+    }
+}
+
+impl Agent for OrdersAgent {
+    fn name(&self) -> &'static str {
+        "orders"
+    }
+
+    fn duty(&mut self, now: Now) -> usize {
+        let mut work = self.orders(now);
+        if self.gateway.deadline().is_some_and(|due| now.mono >= due) && self.has_room() {
+            self.turn(now, Input::Timer, None);
+            work += 1;
+        }
+        work += self.answers(now);
+        work + self.line(now, 0) + self.line(now, 1)
+    }
+}
+
+impl Part for OrdersAgent {
+    fn finish(self: Box<Self>, report: &mut Report) {
+        report.sent = self.board.get(Cell::Sent);
+        report.not_sent = self.board.get(Cell::NotSent);
+        let meters = self.meters;
+        report.hops.extend([
+            meters.handoff.finish(),
+            meters.encode.finish(),
+            meters.send.finish(),
+            meters.wire_to_wire.finish(),
+        ]);
+    }
+}

@@ -1,0 +1,400 @@
+//! From a [`Setup`] to a running node, and from a running node to its report.
+//!
+//! ```text
+//!   ask the venue (time, instruments, fees) -> open the journal -> gate, engine, gateway -> rings -> threads
+//!   shutdown: command -> cancels -> threads end -> last record -> journal closed -> report
+//! ```
+//!
+//! Everything that can be refused is refused before the first thread starts; nothing half-made is left behind.
+
+use super::board::{Board, Cell};
+use super::clock::{Clock, Stopwatch, Virtual, system_wall};
+use super::engine::{EngineAgent, TimedLog};
+use super::feed::FeedAgent;
+use super::http::Http;
+use super::journal::JournalAgent;
+use super::lockstep::Quiescence;
+use super::meter::{Hop, LiveHops, Meter};
+use super::metrics::Exporter;
+use super::orders::{self, OrdersAgent};
+use super::plan::Plan;
+use super::rest::{Client, Courier};
+use super::thread::{Idle, Stop, spawn};
+use super::wire::{Endpoint, Traffic, Wire, tls};
+use super::{Part, Report, engine};
+use anyhow::{Context, Result, bail, ensure};
+use keel_core::event::{Command, CommandKind, Flag, Start, Stop as Ended};
+use keel_core::ids::{Seq, StrategyId, Symbol, Text};
+use keel_core::instrument::{Instrument, Instruments};
+use keel_core::permit::Log;
+use keel_core::ring::{Producer, ring};
+use keel_core::sizing::Sizing;
+use keel_core::strategy::{Quoter, QuoterParams};
+use keel_core::units::{Now, Wall};
+use keel_gateway::decode::{Decoder, Source};
+use keel_gateway::encode::SelfMatch;
+use keel_gateway::rest::{Answer, Call};
+use keel_gateway::sign::Signer;
+use keel_gateway::{Gateway, gateway};
+use keel_journal::{Options, Reader, Writer};
+use keel_risk::{Gate, limits::Limits};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+
+/// Slots of the market ring: about a second of a busy market for every instrument.
+const MARKET_RING: usize = 8192;
+/// Slots of the exec ring.
+const EXEC_RING: usize = 4096;
+/// Slots of the order ring: every order that may be open, once.
+const ORDER_RING: usize = keel_core::orders::MAX_ORDERS;
+/// Slots of the command ring.
+const COMMAND_RING: usize = 64;
+/// Slots of the rings to and from the courier.
+const REST_RING: usize = gateway::MAX_CALLS;
+/// How far our clock may be from the venue's, nanoseconds: its forward edge is a hard second.
+const MAX_CLOCK_OFFSET: u64 = 500_000_000;
+
+/// Addresses of a venue.
+#[derive(Clone, Debug)]
+pub struct Venue {
+    /// REST base.
+    pub rest: String,
+    /// Market data.
+    pub public: String,
+    /// Our own stream.
+    pub private: String,
+    /// Order entry.
+    pub trade: String,
+    /// The only authority to trust.
+    pub authority: Option<PathBuf>,
+}
+
+/// Where decisions take their time from.
+#[derive(Clone, Debug)]
+pub enum Pace {
+    /// The machine's clocks.
+    Real,
+    /// A simulated exchange in lockstep.
+    Virtual(Arc<Virtual>),
+}
+
+/// Everything a node is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// The venue.
+    pub venue: Venue,
+    /// Who we are to it.
+    pub signer: Signer,
+    /// What to trade.
+    pub symbols: Vec<Symbol>,
+    /// How market data is subscribed and watched.
+    pub feed: keel_feed::session::Config,
+    /// The journal's directory.
+    pub data_dir: PathBuf,
+    /// How it is kept.
+    pub journal: Options,
+    /// Who runs where.
+    pub plan: Plan,
+    /// Hot threads never rest.
+    pub spin: bool,
+    /// Seed of every jitter.
+    pub seed: u64,
+    /// The quoter.
+    pub quoter: QuoterParams,
+    /// What orders are cut to.
+    pub sizing: Sizing,
+    /// What no order may exceed.
+    pub limits: Limits,
+    /// `/metrics` and `/healthz`.
+    pub http: Option<SocketAddr>,
+    /// Where time comes from.
+    pub pace: Pace,
+    /// SHA-256 of the configuration.
+    pub config: [u8; 32],
+}
+
+/// A node at work.
+pub struct Running {
+    /// Its numbers.
+    pub board: Arc<Board>,
+    /// When it has dealt with everything, for a lockstep run.
+    pub quiescence: Arc<Quiescence>,
+    /// Raised when it ends, by whom ever.
+    pub stop: Stop,
+    /// Where `/metrics` is.
+    pub http: Option<SocketAddr>,
+    /// Run number.
+    pub run: u32,
+    command: Producer<Command>,
+    threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Running({})", self.run)
+    }
+}
+
+/// Starts a node.
+pub fn start(setup: Setup) -> Result<Running> {
+    let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
+    let instruments = ask_instruments(&client, &setup)?;
+    let watch = Stopwatch::new();
+    let mut clock = match &setup.pace {
+        Pace::Real => Clock::real(&watch),
+        Pace::Virtual(shared) => Clock::Virtual(Arc::clone(shared)),
+    };
+    let tls = tls(setup.venue.authority.as_deref())?;
+    let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
+    let http = setup
+        .http
+        .map(|listen| Http::new(listen, Arc::clone(&board), Exporter::new(Arc::clone(&board), Arc::clone(&hops))));
+    let http = http.transpose()?;
+
+    let (mut writer, keeper) = open_journal(&setup)?;
+    let run = next_run(&setup.data_dir)?;
+    first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+
+    let gate = Gate::new(setup.limits.clone(), &instruments, None).map_err(|why| {
+        anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
+    })?;
+    let meter = |hop| Meter::new(hop, &hops);
+    let log = TimedLog::new(writer, watch.clone(), meter(Hop::Journal));
+    let quoter = Quoter::new(StrategyId(0), setup.quoter);
+    let core = keel_core::engine::Engine::new(&instruments, run, quoter, setup.sizing, gate, log);
+
+    let (market, market_in, market_gauge) = ring(MARKET_RING);
+    let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
+    let (order, order_in, order_gauge) = ring(ORDER_RING);
+    let (command, command_in, command_gauge) = ring(COMMAND_RING);
+    let (asked, asked_in, asked_gauge) = ring(REST_RING);
+    let (answered, answered_in, answered_gauge) = ring(REST_RING);
+    let gauges = [
+        ("market", market_gauge),
+        ("exec", exec_gauge),
+        ("order", order_gauge),
+        ("command", command_gauge),
+        ("rest_request", asked_gauge),
+        ("rest_answer", answered_gauge),
+    ];
+    board.name_rows(instruments.rows().iter().map(|row| row.symbol.as_str().to_owned()).collect());
+    board.name_rings(gauges.to_vec());
+
+    let traffic = Arc::new(Traffic::default());
+    let wire = |url: &str| Endpoint::new(url, &tls).map(|endpoint| Wire::new(endpoint, Arc::clone(&traffic)));
+    let public = wire(&setup.venue.public)?;
+    let decode = meter(Hop::Decode);
+    let feed = FeedAgent::new(setup.feed, &instruments, public, market, decode, watch.clone(), Arc::clone(&board))?;
+    let rings = engine::Rings { market: market_in, exec: exec_in, command: command_in, order };
+    let meters = [meter(Hop::Queue), meter(Hop::Decide), meter(Hop::Absorb)];
+    let engine = EngineAgent::new(core, rings, watch.clone(), meters, Arc::clone(&board));
+    let room = gateway::Config {
+        run,
+        self_match: SelfMatch::CancelMaker,
+        executions_since: clock.now().wall,
+        seed: setup.seed.wrapping_add(1),
+    };
+    let orders = OrdersAgent::new(
+        Gateway::new(setup.signer.clone(), &instruments, &room),
+        orders::Rings { order: order_in, exec, asked, answered: answered_in },
+        wire(&setup.venue.private)?,
+        wire(&setup.venue.trade)?,
+        orders::Meters {
+            handoff: meter(Hop::Handoff),
+            encode: meter(Hop::Encode),
+            send: meter(Hop::Send),
+            wire_to_wire: meter(Hop::WireToWire),
+        },
+        watch,
+        Arc::clone(&board),
+    );
+    let address = http.as_ref().map(Http::address).transpose()?;
+    let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
+        ("feed", Box::new(feed)),
+        ("engine", Box::new(engine)),
+        ("orders", Box::new(orders)),
+        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&board)))),
+    ];
+    if let Some(http) = http {
+        cast.push(("http", Box::new(http)));
+    }
+
+    let stop = Stop::default();
+    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
+    let virtual_clock = match &setup.pace {
+        Pace::Virtual(shared) => Arc::clone(shared),
+        Pace::Real => Arc::default(),
+    };
+    let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
+    let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
+    Ok(Running { board, quiescence, stop, http: address, run, command, threads, clock })
+}
+
+type Threads = Vec<JoinHandle<Vec<Box<dyn Part>>>>;
+
+/// Puts every agent on its thread; the courier, who may block, on one of its own.
+fn raise_curtain(
+    setup: &Setup,
+    clock: &Clock,
+    stop: &Stop,
+    mut cast: Vec<(&str, Box<dyn Part>)>,
+    courier: Courier,
+) -> Result<(Threads, Vec<Arc<AtomicU64>>)> {
+    let (mut threads, mut seen) = (Vec::new(), Vec::new());
+    for thread in &setup.plan.threads {
+        let mut agents: Vec<Box<dyn Part>> = Vec::new();
+        for name in &thread.agents {
+            if let Some(at) = cast.iter().position(|(have, _)| have == name) {
+                agents.push(cast.remove(at).1);
+            }
+        }
+        let idle = match (thread.is_hot(), setup.spin) {
+            (true, true) => Idle::Spin,
+            (true, false) => Idle::Yield,
+            (false, _) => Idle::Rest,
+        };
+        let noticed = Arc::new(AtomicU64::new(0));
+        if thread.is_hot() {
+            seen.push(Arc::clone(&noticed));
+        }
+        let name = thread.agents.join("+");
+        threads.push(spawn(&name, thread.cpu, idle, clock.clone(), stop, noticed, agents)?);
+    }
+    let courier: Vec<Box<dyn Part>> = vec![Box::new(courier)];
+    threads.push(spawn("rest", None, Idle::Rest, clock.clone(), stop, Arc::default(), courier)?);
+    Ok((threads, seen))
+}
+
+fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
+    Writer::open(&setup.data_dir, setup.journal).map_err(|why| {
+        anyhow::anyhow!(
+            "the journal in {} cannot be opened: {why}; `keel verify {0}` says more, another --data-dir begins a new one",
+            setup.data_dir.display()
+        )
+    })
+}
+
+/// One more than the highest run in the journal. Ids of its orders start with it, so it is never guessed.
+fn next_run(dir: &Path) -> Result<u32> {
+    let mut reader = Reader::open(dir).map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))?;
+    let mut run = 0;
+    while let Some(entry) = reader.poll().map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))? {
+        if entry.kind == Some(keel_core::event::Kind::Start) {
+            let start: Start = keel_core::event::read(entry.payload).context("a start record that cannot be read")?;
+            run = run.max(start.run);
+        }
+    }
+    run.checked_add(1).context("every run number is used up; begin a new journal")
+}
+
+fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<()> {
+    let start = Start {
+        mono: now.mono,
+        wall: now.wall,
+        seed: setup.seed,
+        run,
+        pid: std::process::id(),
+        config: setup.config,
+        build: Text::new(env!("CARGO_PKG_VERSION").as_bytes()).unwrap_or_default(),
+    };
+    let full = |fault| anyhow::anyhow!("the journal in {} took no record: {fault:?}", setup.data_dir.display());
+    let cause = writer.fact(now, Seq::NONE, &start).map_err(full)?;
+    for row in instruments.rows() {
+        writer.fact(now, cause, row).map_err(full)?;
+    }
+    Ok(())
+}
+
+/// Asks the venue what the configured symbols are and what we pay, and compares clocks.
+fn ask_instruments(client: &Client, setup: &Setup) -> Result<Instruments> {
+    let ask = |call: &Call| ask(client, setup, call);
+    if matches!(setup.pace, Pace::Real) {
+        let before = system_wall();
+        let Answer::Time(venue) = ask(&Call::Time)? else { bail!("the venue did not tell the time") };
+        let offset = venue.since(before).max(before.since(venue));
+        ensure!(
+            offset <= MAX_CLOCK_OFFSET,
+            "our clock and the venue's are {} ms apart: it refuses orders beyond a second; set the clock (chronyc makestep)",
+            offset / 1_000_000
+        );
+    }
+    let mut rows: Vec<Instrument> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let Answer::Instruments { rows: page, misfits, next } = ask(&Call::Instruments { cursor })? else {
+            bail!("the venue did not list its instruments");
+        };
+        if let Some(misfit) = setup.symbols.iter().find(|symbol| misfits.contains(symbol)) {
+            bail!("the numbers of {misfit} do not fit: take it out of the symbols");
+        }
+        rows.extend(page.into_iter().filter(|row| setup.symbols.contains(&row.symbol)));
+        if next.is_empty() {
+            break;
+        }
+        cursor = next;
+    }
+    let Answer::Fees(fees) = ask(&Call::FeeRate)? else { bail!("the venue did not tell our fees") };
+    let mut table = Vec::new();
+    for symbol in &setup.symbols {
+        let row = rows.iter().find(|row| row.symbol == *symbol);
+        let mut row = *row.with_context(|| format!("the venue does not list {symbol} as a USDT perpetual"))?;
+        let fee = fees.iter().find(|fee| fee.symbol == *symbol);
+        let fee = fee.with_context(|| format!("the venue does not tell our fees on {symbol}"))?;
+        (row.taker_fee, row.maker_fee) = (fee.taker, fee.maker);
+        table.push(row);
+    }
+    Instruments::new(table).map_err(|(symbol, why)| anyhow::anyhow!("{symbol} cannot be traded: {why:?}"))
+}
+
+fn ask(client: &Client, setup: &Setup, call: &Call) -> Result<Answer> {
+    let now = match &setup.pace {
+        Pace::Real => system_wall(),
+        Pace::Virtual(shared) => Wall::from_nanos(shared.get()),
+    };
+    let reply = client.call(&call.request(&setup.signer, now))?;
+    let mut decoder = Decoder::new(&Instruments::default());
+    keel_gateway::rest::parse(call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |_| {})
+        .map_err(|why| anyhow::anyhow!("the venue's answer to {call:?} was not understood or refused: {why:?}"))
+}
+
+impl Running {
+    /// Asks the engine something through the front door.
+    pub fn command(&mut self, kind: CommandKind, author: &str) -> Result<()> {
+        let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
+        let recv = self.clock.now().mono;
+        let command = Command { recv, author, kind, authenticated: Flag::Yes, ..Command::default() };
+        self.command.push(command).map_err(|_| anyhow::anyhow!("the engine is not taking commands"))
+    }
+
+    /// Links up and the account compared: trading may begin.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let links = [Cell::PublicLink, Cell::PrivateLink, Cell::TradeLink];
+        links.iter().all(|link| self.board.get(*link) == 2) && self.board.get(Cell::Reconciled) == 1
+    }
+
+    /// Ends the threads, writes the last record and closes the journal.
+    pub fn finish(mut self) -> Result<Report> {
+        self.stop.raise();
+        let mut report = Report::default();
+        for thread in std::mem::take(&mut self.threads) {
+            let name = thread.thread().name().unwrap_or("?").to_owned();
+            let parts =
+                thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
+            parts.into_iter().for_each(|part| part.finish(&mut report));
+        }
+        let (writer, keeper) = (report.writer.take(), report.keeper.take());
+        let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };
+        let now = self.clock.now();
+        let open_orders = u32::try_from(report.open_orders).unwrap_or(u32::MAX);
+        let last = Ended { mono: now.mono, wall: now.wall, open_orders, pad: 0 };
+        writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
+        report.records = writer.head().0;
+        keeper.finish(writer).context("closing the journal")?;
+        Ok(report)
+    }
+}

@@ -120,7 +120,7 @@ fn desk() -> Gate {
 }
 
 fn resting(count: u32) -> Change {
-    let side = if count % 2 == 0 { Side::Buy } else { Side::Sell };
+    let side = if count.is_multiple_of(2) { Side::Buy } else { Side::Sell };
     let px = if side == Side::Buy { Px::whole(49_000) } else { Px::whole(51_000) };
     Change {
         client: ClientId::new(1, count),
@@ -185,7 +185,8 @@ fn main() {
     });
     println!("{:>48} passed, {refused} refused", passed);
     let book = gate.outcomes().unwrap();
-    let shock = |nth: usize| Shock { instrument: InstrumentId((nth % 64) as u16), value: 4_500.0, cost: 0.0 };
+    let shock =
+        |nth: usize| Shock { instrument: InstrumentId(u16::try_from(nth % 64).unwrap()), value: 4_500.0, cost: 0.0 };
     time("value at risk: the count", CALLS, |nth| {
         black_box(book.tail(black_box(60_000.0), shock(nth)));
     });

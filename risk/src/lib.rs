@@ -15,6 +15,7 @@ mod normal;
 pub mod refusal;
 pub mod stress;
 mod traffic;
+pub mod trips;
 pub mod var;
 mod watch;
 

@@ -133,6 +133,7 @@ pub struct Outcomes {
     filled: Vec<Lane>,
     worst: Vec<Lane>,
     fresh: Vec<Lane>,
+    scratch: Vec<f64>,
     sound: bool,
 }
 
@@ -145,7 +146,8 @@ impl Outcomes {
     pub fn new(scenarios: Scenarios) -> Self {
         let lanes = vec![Lane::default(); scenarios.lanes];
         let legs = vec![Legs::default(); scenarios.covered.len()];
-        Self { scenarios, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
+        let scratch = Vec::with_capacity(scenarios.count);
+        Self { scenarios, scratch, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
     }
 
     /// What it is measured with.
@@ -176,6 +178,7 @@ impl Outcomes {
 
     /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
     #[must_use]
+    #[allow(clippy::needless_range_loop, reason = "three arrays in step are one vector instruction")]
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of scenarios are small")]
     #[allow(clippy::cast_sign_loss, reason = "no more stand above the floor than there are")]
     pub fn tail(&self, limit: f64, shock: Shock) -> Tail {
@@ -222,6 +225,17 @@ impl Outcomes {
             }
         }
         losses.iter().fold(shock.cost, |most: f64, loss| if *loss <= most { most } else { *loss })
+    }
+
+    /// Exact value at risk and shortfall with everything open filled at worst; `None` when a number is none. Uses scratch of
+    /// its own: nothing is allocated.
+    pub fn worst_risk(&mut self, tail_bps: u32) -> Option<Risk> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend(unpadded(&self.worst, self.scenarios.count));
+        let risk = if self.sound { measure(&mut scratch, tail_bps) } else { None };
+        self.scratch = scratch;
+        risk
     }
 
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative

@@ -16,7 +16,7 @@ use crate::brake::{Brake, Scope, State};
 use crate::checks::{CHECKS, Question};
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
-use crate::limits::{InstrumentLimits, Limits, LimitsError};
+use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Readings, Trips};
@@ -74,6 +74,23 @@ pub(crate) struct Conduct {
     pub(crate) rejects: Window,
 }
 
+impl Conduct {
+    fn new(row: &StrategyLimits, limits: &Limits) -> Self {
+        Self {
+            messages: Bucket::new(row.rate, row.rate),
+            executions: Window::new(row.max_executions, millis(limits.execution_window)),
+            rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
+        }
+    }
+}
+
+/// Are there scenarios enough for the tail? Five points of it, counted without a float.
+fn measurable(limits: &Limits, scenarios: Option<&Scenarios>) -> Result<(), LimitsError> {
+    let Some(tail) = &limits.tail else { return Ok(()) };
+    let count = scenarios.ok_or(LimitsError::NoScenarios)?.count();
+    if tail_count(count, tail.tail) < TAIL_POINTS { Err(LimitsError::BadScenarios) } else { Ok(()) }
+}
+
 impl Gate {
     /// A gate that starts halted: it wants an authenticated [`CommandKind::Arm`], a wallet, ready links, a finished
     /// reconciliation, a trusted book and a mark before the first order that adds risk may leave.
@@ -81,18 +98,7 @@ impl Gate {
     /// `scenarios` must be given when `limits.tail` is set; [`Limits::without_tail`] states that there is no such limit.
     pub fn new(limits: Limits, instruments: &Instruments, scenarios: Option<Scenarios>) -> Result<Self, LimitsError> {
         limits.check()?;
-        if let Some(tail) = &limits.tail {
-            let count = scenarios.as_ref().ok_or(LimitsError::NoScenarios)?.count();
-            // five points in the tail: ceil(count * tail) of them, counted without a float
-            if count * tail.tail as usize <= (TAIL_POINTS - 1) * 10_000 || tail_count(count, tail.tail) < TAIL_POINTS {
-                return Err(LimitsError::BadScenarios);
-            }
-        }
-        let conduct = |row: &crate::limits::StrategyLimits| Conduct {
-            messages: Bucket::new(row.rate, row.rate),
-            executions: Window::new(row.max_executions, millis(limits.execution_window)),
-            rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
-        };
+        measurable(&limits, scenarios.as_ref())?;
         let count = instruments.rows().len();
         Ok(Self {
             rows: limits.rows(instruments)?,
@@ -107,7 +113,7 @@ impl Gate {
             stress: Outcomes::new(crate::stress::scenarios(instruments)),
             messages: Bucket::new(limits.message_rate, limits.message_burst),
             recent: Recent::default(),
-            strategies: limits.strategies.iter().map(conduct).collect(),
+            strategies: limits.strategies.iter().map(|row| Conduct::new(row, &limits)).collect(),
             positions: vec![Position::default(); count],
             profits: vec![0; count],
             trips: Trips::default(),
@@ -116,6 +122,29 @@ impl Gate {
             next_check: Mono::default(),
             limits,
         })
+    }
+
+    /// Puts a later version of the limits in force. Whether people agreed is asked of [`crate::consent::People::limits`]
+    /// before. Nothing held, open, counted or latched is forgotten. On an error nothing changed.
+    pub fn reload(&mut self, now: Now, limits: Limits, instruments: &Instruments) -> Result<(), LimitsError> {
+        limits.check()?;
+        measurable(&limits, self.outcomes.as_ref().map(Outcomes::scenarios))?;
+        let same = instruments.rows() == self.instruments && limits.strategies.len() >= self.strategies.len();
+        if !same || limits.version <= self.limits.version {
+            return Err(LimitsError::Range(if same { "version" } else { "strategies" }));
+        }
+        let (rows, permissions) = (limits.rows(instruments)?, limits.permissions(instruments)?);
+        // Above this line nothing changed; below it nothing fails.
+        self.messages = self.messages.retuned(now.mono, limits.message_rate, limits.message_burst);
+        for (conduct, row) in self.strategies.iter_mut().zip(&limits.strategies) {
+            conduct.messages = conduct.messages.retuned(now.mono, row.rate, row.rate);
+            conduct.executions = conduct.executions.retuned(row.max_executions, millis(limits.execution_window));
+            conduct.rejects = conduct.rejects.retuned(row.max_rejects, millis(limits.reject_window));
+        }
+        let known = self.strategies.len();
+        self.strategies.extend(limits.strategies[known..].iter().map(|row| Conduct::new(row, &limits)));
+        (self.rows, self.permissions, self.limits) = (rows, permissions, limits);
+        Ok(())
     }
 
     /// The brake.

@@ -27,6 +27,12 @@ impl Bucket {
         Self { level: burst, rate: u64::from(rate), burst, at: Mono::default() }
     }
 
+    /// The same tokens under another rate: a change of limits is no gift of a burst.
+    pub(crate) fn retuned(&self, now: Mono, rate: u32, burst: u32) -> Self {
+        let fresh = Self::new(rate, burst);
+        Self { level: self.level_at(now).min(fresh.burst), at: now, ..fresh }
+    }
+
     /// Whole tokens at `now`.
     #[must_use]
     pub(crate) fn tokens(&self, now: Mono) -> u32 {
@@ -104,6 +110,11 @@ impl Window {
     #[must_use]
     pub(crate) fn new(most: u32, span: u64) -> Self {
         Self { at: vec![Mono::default(); (most as usize).max(1)], next: 0, seen: 0, span, latched: false }
+    }
+
+    /// Counting anew under other bounds; what is latched stays latched.
+    pub(crate) fn retuned(&self, most: u32, span: u64) -> Self {
+        Self { latched: self.latched, ..Self::new(most, span) }
     }
 
     /// It happened.

@@ -15,6 +15,7 @@ pub mod limits;
 mod normal;
 pub mod refusal;
 pub mod register;
+pub mod sizing;
 pub mod stress;
 mod traffic;
 pub mod trips;

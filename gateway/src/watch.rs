@@ -15,7 +15,7 @@ use core::hash::{BuildHasherDefault, Hasher};
 use keel_core::event::{Ack, ExecEvent, Flag, Op, Order, OrderStatus, OrderUpdate};
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::Instruments;
-use keel_core::orders::{EXPIRED, MAX_ORDERS, Reaction, reaction};
+use keel_core::orders::{EXPIRED, MAX_ORDERS, Reaction, Working, reaction};
 use keel_core::units::{Mono, Now, Px, Qty};
 use std::collections::HashMap;
 
@@ -69,11 +69,15 @@ impl Watch {
         }
     }
 
-    /// An order of an earlier run that was not finished: owed a word, whatever the stream says from now on.
-    pub(crate) fn adopt(&mut self, now: Mono, order: &Order, shown: bool) {
-        let entry = self.entry(now, order.client, order.instrument);
-        (entry.owes, entry.shown, entry.due) = (Some(Op::New), shown, now.after(ASK_AFTER));
-        self.wake(now.after(ASK_AFTER));
+    /// An order of an earlier run that was not finished: owed a word, whatever the stream says from now on. Nothing was
+    /// asked of it in the last `age` nanoseconds. Which amend a picture shows is not known any more: only a question
+    /// after the last one expired tells.
+    pub(crate) fn adopt(&mut self, now: Mono, row: &Working, age: u64) {
+        let due = now.after(ASK_AFTER);
+        let entry = self.entry(now, row.order.client, row.order.instrument);
+        entry.since = Mono::from_nanos(now.nanos().saturating_sub(age));
+        (entry.owes, entry.shown, entry.due) = (Some(row.pending.unwrap_or(Op::New)), !row.venue.is_empty(), due);
+        self.wake(due);
     }
 
     /// A request left.
@@ -86,7 +90,7 @@ impl Watch {
             Op::Amend => {
                 entry.target = (order.px, order.qty);
                 entry.amends += 1;
-                entry.owes = entry.owes.or(Some(Op::Amend));
+                entry.owes = if entry.owes == Some(Op::Cancel) { entry.owes } else { Some(Op::Amend) };
             }
             Op::Cancel => entry.owes = Some(Op::Cancel),
         }

@@ -19,7 +19,13 @@ struct Room {
 
 impl Room {
     fn new() -> Self {
-        let config = Config { run: 1, self_match: SelfMatch::CancelMaker, executions_since: Wall::default(), seed: 1 };
+        let config = Config {
+            run: 1,
+            self_match: SelfMatch::CancelMaker,
+            executions_since: Wall::default(),
+            guarded: false,
+            seed: 1,
+        };
         let gateway = Gateway::new(Signer::new("K3Y", b"S3CRET"), &instruments(), &config);
         let mut room = Self {
             gateway,

@@ -483,6 +483,8 @@ fn react(budget: &mut Budget, now: Now, luck: &mut u64, ack: &Ack) {
 }
 
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world_tests;

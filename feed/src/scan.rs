@@ -9,7 +9,7 @@
 //!    ^^^^^ ^^         63943 whole, .90 left-aligned to eight places: already in steps of 1e-8
 //! ```
 
-use keel_core::units::{SCALE, parse_decimal};
+use keel_core::units::{NumError, SCALE, parse_decimal};
 
 /// Quoted decimals longer than this are left to the general parser.
 const LONGEST_DECIMAL: usize = 40;
@@ -37,6 +37,17 @@ const fn eight_digits(chunk: u64) -> u64 {
 }
 
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// A figure for people and statistics, such as coins traded in a day: anything larger than `most` reads as `most`. Some
+/// coins trade more units a day than a quantity can count, and their prices must not be lost with that.
+pub(crate) fn statistic(text: &[u8], most: i64) -> Result<i64, NumError> {
+    let plain = || text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    match parse_decimal(text) {
+        Ok(value) => Ok(value.min(most)),
+        Err(NumError::Range) if plain() && text.iter().filter(|byte| **byte == b'.').count() <= 1 => Ok(most),
+        Err(why) => Err(why),
+    }
+}
 
 impl<'a> Scan<'a> {
     pub(crate) const fn new(frame: &'a [u8]) -> Self {
@@ -165,6 +176,14 @@ impl<'a> Scan<'a> {
             return Some(None);
         }
         if self.rest.first() == Some(&b'-') { self.decimal_by_sign().map(Some) } else { self.decimal().map(Some) }
+    }
+
+    /// A [`statistic`] and its closing quote.
+    pub(crate) fn statistic(&mut self, most: i64) -> Option<i64> {
+        let length = self.rest.iter().take(LONGEST_DECIMAL).position(|byte| *byte == b'"')?;
+        let value = statistic(&self.rest[..length], most).ok().filter(|value| *value >= 0)?;
+        self.skip(length + 1)?;
+        Some(value)
     }
 
     fn decimal_by_sign(&mut self) -> Option<i64> {

@@ -8,7 +8,7 @@ use crate::damage::{Damage, What};
 use crate::frame::{self, Frame, MAX_FRAME};
 use crate::history::Seal;
 use crate::map::PAGE;
-use crate::segment::{self, FIRST, Head, Misfit, Watermark};
+use crate::segment::{self, FIRST, Head, Marks, Misfit};
 use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
@@ -34,8 +34,8 @@ pub(crate) enum SealPage {
 pub(crate) struct Frames {
     file: File,
     pub(crate) head: Head,
-    /// Newest watermark when the segment was opened.
-    pub(crate) watermark: Watermark,
+    /// The watermarks when the segment was opened.
+    pub(crate) marks: Marks,
     at: usize,
     buffer: Vec<u8>,
     start: usize,
@@ -55,18 +55,18 @@ impl Frames {
         for _ in 0..LOOKS {
             let filled = read_at(&file, &mut page, 0).map_err(fault)?;
             judged = Head::read(&page[..filled]);
-            if judged.is_ok() {
+            if judged.is_ok_and(|(_, marks)| !marks.is_torn()) {
                 break;
             }
         }
-        let (head, watermark) = judged.map_err(misfit)?;
+        let (head, marks) = judged.map_err(misfit)?;
         if file.metadata().map_err(fault)?.len() != head.bytes {
             return Err(misfit(Misfit::Truncated));
         }
         if head.number != number {
             return Err(misfit(Misfit::Misnamed));
         }
-        Ok(Self { file, head, watermark, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
+        Ok(Self { file, head, marks, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
     }
 
     /// Offset of the next frame.

@@ -20,7 +20,7 @@ use crate::frame;
 use crate::history::{History, Seal};
 use crate::map::PAGE;
 use crate::recover::{Recovered, Recovery, write_seal};
-use crate::segment::{FIRST, Segment, Watermark};
+use crate::segment::{FIRST, Head, Segment, Watermark};
 use crate::writer::{BROKEN, Gauge, LOW, Options, Shared, Writer};
 use keel_core::agent::Agent;
 use keel_core::ids::Seq;
@@ -261,7 +261,7 @@ impl Keeper {
             self.durable = (cursor, seq);
             self.watermark = self.watermark.next(segment.head.salt, seq, cursor.at as u64);
             segment.map.store(self.watermark.slot(), zerocopy::IntoBytes::as_bytes(&self.watermark));
-            self.shared.durable.store(seq.0, Ordering::Release);
+            self.shared.durable.fetch_max(seq.0, Ordering::Release);
         }
     }
 
@@ -299,7 +299,9 @@ impl Keeper {
 
     fn seal(&mut self, index: usize, end: usize) -> io::Result<()> {
         let segment = Arc::clone(&self.segments[index]);
-        write_seal(&segment, &Seal::new(segment.head.journal, &self.before, &self.history, end as u64), self.wall)?;
+        let seal = Seal::new(segment.head.journal, &self.before, &self.history, end as u64);
+        let marks = Head::read(segment.map.settled(0, PAGE)).map(|(_, marks)| marks).unwrap_or_default();
+        write_seal(&segment, &seal, marks.newest(), self.wall)?;
         segment.punch(&self.dir, end)?;
         self.before = self.history.clone();
         self.shared.sealed.store(self.history.last().0, Ordering::Release);

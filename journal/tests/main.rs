@@ -12,6 +12,8 @@ mod cases {
     mod faults;
     mod kill;
     mod life;
+    mod power;
+    mod proofs;
     mod space;
     mod support;
 }

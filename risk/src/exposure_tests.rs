@@ -174,7 +174,11 @@ impl World {
                 let order = Order { qty: Qty::from_raw(lots * LOT), px: price, side, ..Order::default() };
                 let tagged = Order { reduce_only: Flag::from(what == 2), client: self.desk.orders.next_id(), ..order };
                 // the model venue does not shrink reduce-only orders, so they are only asked about, not sent
-                if what == 2 { drop(self.desk.ask(&tagged)) } else { self.send(tagged) }
+                if what == 2 {
+                    self.desk.ask(&tagged);
+                } else {
+                    self.send(tagged);
+                }
             }
             3 => {
                 let Some(order) = self.open(pick) else { return };
@@ -189,7 +193,7 @@ impl World {
             8 => {
                 let Some(ack) = self.venue.acks.pop_front() else { return };
                 // one answer in four is lost
-                if pick % 4 != 0 {
+                if !pick.is_multiple_of(4) {
                     self.hear(ExecEvent::Ack(ack));
                 }
             }
@@ -199,7 +203,7 @@ impl World {
             }
             10 => {
                 let Some(fill) = self.venue.fills.front().copied() else { return };
-                if pick % 4 != 0 {
+                if !pick.is_multiple_of(4) {
                     self.venue.fills.pop_front(); // otherwise it will be told twice
                 }
                 self.hear(ExecEvent::Fill(fill));

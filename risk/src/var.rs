@@ -200,7 +200,8 @@ impl Outcomes {
         Tail { beyond, excess: excess.iter().sum::<f64>() - padding }
     }
 
-    /// The largest loss in any scenario with this order filled where it hurts, USDT; infinite when it is not known.
+    /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain
+    /// cost of the order; infinite when it is not known.
     #[must_use]
     pub fn worst_loss(&self, shock: Shock) -> f64 {
         let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost);
@@ -212,7 +213,7 @@ impl Outcomes {
                 *most = if loss <= *most { *most } else { loss };
             }
         }
-        losses.iter().fold(0.0, |most: f64, loss| if *loss <= most { most } else { *loss })
+        losses.iter().fold(shock.cost, |most: f64, loss| if *loss <= most { most } else { *loss })
     }
 
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
@@ -310,5 +311,10 @@ fn of_sorted_tail(tail: &[f64], n: usize, tail_bps: u32, k: usize) -> Risk {
 
 #[cfg(test)]
 #[path = "var_tests.rs"]
-#[allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "the slow twin is meant to be plain")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    clippy::needless_range_loop,
+    reason = "the slow twin is meant to be plain"
+)]
 pub(crate) mod tests;

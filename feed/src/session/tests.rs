@@ -353,7 +353,7 @@ fn a_session_that_cannot_work_is_refused_at_the_start() {
 
 #[test]
 fn sixty_four_instruments_with_every_topic_fit_one_connection() {
-    let names: Vec<String> = (0..MAX_INSTRUMENTS).map(|n| format!("LONGNAME{n:02}XXXXXUSDT")).collect();
+    let names: Vec<String> = (0..MAX_INSTRUMENTS).map(|n| format!("LONGNAME{n:02}ABCDEUSDT")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let topics =
         Topics { depth: 1000, touch: true, trades: true, ticker: true, liquidations: true, price_limit: true, bars: 1 };

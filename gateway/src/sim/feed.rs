@@ -67,7 +67,8 @@ pub(super) struct Feed {
     pub(super) turnover: Notional,
     pub(super) open_interest: Qty,
     pub(super) next_funding: u64,
-    pub(super) book_seq: u64,
+    pub(super) band_at: u64,
+    pub(super) kline_at: u64,
 }
 
 impl Feed {

@@ -110,6 +110,12 @@ impl Exchange {
             let body = br#"{"retCode":10006,"retMsg":"access too frequent","result":{},"retExtInfo":{}}"#.to_vec();
             return self.out.push_back(Output::Reply { token, status: 403, headers: Vec::new(), body });
         }
+        if self.config.admin && request.path == "/sim/command" {
+            return self.administer(token, request);
+        }
+        if let Some(status) = self.faults.status() {
+            return self.out.push_back(Output::Reply { token, status, headers: Vec::new(), body: Vec::new() });
+        }
         let Some((method, endpoint, door)) = route(request.path) else {
             return self.reply(token, 404, Err(codes::NO_ROUTE), None);
         };
@@ -134,8 +140,38 @@ impl Exchange {
             return self.write(token, endpoint, account, key, limit, request);
         }
         let meter = self.limits.take(account, endpoint, limit, now_ms, 1);
-        let result = if meter.refused { Err(codes::TOO_MANY) } else { self.read(endpoint, account, key, request) };
+        let result =
+            if meter.refused { Err(codes::TOO_MANY) } else { self.read_maybe_stale(endpoint, account, key, request) };
         self.reply(token, 200, result.map(Done::plain), Some(meter));
+    }
+
+    /// One administrator's lines, in the body.
+    fn administer(&mut self, token: u64, request: &Request<'_>) {
+        let text = String::from_utf8_lossy(request.body).into_owned();
+        let result = text.lines().filter(|l| !l.trim().is_empty()).try_for_each(|line| self.obey(line.trim()));
+        let status = if result.is_ok() { 200 } else { 400 };
+        let result = result.map(|()| Done::plain("{}".to_owned())).map_err(|why| Refusal::said(10001, why));
+        self.reply(token, status, result, None);
+    }
+
+    /// A query; under the `stale` fault, what the same query answered first.
+    fn read_maybe_stale(
+        &mut self,
+        endpoint: &str,
+        account: usize,
+        key: usize,
+        request: &Request<'_>,
+    ) -> Result<String, Refusal> {
+        if self.now_ms() >= self.faults.stale_until {
+            return self.read(endpoint, account, key, request);
+        }
+        let name = format!("{account} {endpoint} {}", request.query);
+        if let Some(old) = self.faults.stale.get(&name) {
+            return Ok(old.clone());
+        }
+        let fresh = self.read(endpoint, account, key, request)?;
+        self.faults.stale.insert(name, fresh.clone());
+        Ok(fresh)
     }
 
     fn write(
@@ -229,8 +265,24 @@ impl Exchange {
                 }
                 Ok("{}".to_owned())
             }
+            "position/trading-stop" => self.trading_stop(account, body),
             _ => Ok("{}".to_owned()),
         }
+    }
+
+    fn trading_stop(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
+        request::linear(body)?;
+        let symbol = self.engine.symbol(&request::text(body, "symbol")).ok_or(codes::BAD_SYMBOL)?;
+        let idx: u8 = request::text(body, "positionIdx").parse().unwrap_or(0);
+        let change = request::amend(body)?;
+        let Some(p) = self.engine.accounts[account].positions.get_mut(&(symbol, idx)).filter(|p| !p.size.is_zero())
+        else {
+            return Err(Refusal::params("can not set tp/sl/ts for zero position"));
+        };
+        p.take_profit = change.take_profit.unwrap_or(p.take_profit);
+        p.stop_loss = change.stop_loss.unwrap_or(p.stop_loss);
+        self.engine.after(account, symbol, idx, false);
+        Ok("{}".to_owned())
     }
 
     fn cancel_all(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {

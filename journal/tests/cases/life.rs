@@ -106,7 +106,7 @@ fn a_reader_follows_a_live_writer_across_rolls() {
     let options = Options { segment_bytes: 64 << 10, ..small() };
     let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = 40_000;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut nanos = 0;
@@ -114,6 +114,15 @@ fn a_reader_follows_a_live_writer_across_rolls() {
                 nanos += 1_000_000;
                 keeper.duty(at(nanos));
             }
+        });
+        let verifier = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let report = verify(dir.path());
+                assert!(report.is_sound(), "{:?}", report.damages);
+                rounds += 1;
+            }
+            rounds
         });
         let reader = scope.spawn(|| {
             let mut reader = Reader::open(dir.path()).unwrap();
@@ -135,6 +144,7 @@ fn a_reader_follows_a_live_writer_across_rolls() {
         }
         reader.join().unwrap();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("verified {} times while it was written", verifier.join().unwrap());
     });
     assert_eq!(keeper.failure(), None);
     drop((writer, keeper));

@@ -64,3 +64,21 @@ pub(crate) fn read_all(dir: &Path) -> Result<Vec<(Seq, Vec<u8>)>, Damage> {
     }
     Ok(all)
 }
+
+/// Luck with a seed.
+pub(crate) struct Luck(pub(crate) u64);
+
+impl Luck {
+    /// A number below `below`.
+    pub(crate) fn below(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
+    }
+}
+
+/// A directory in memory where there is one: cases that write a file ten thousand times need no disk.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}

@@ -75,7 +75,15 @@ impl std::fmt::Debug for OrdersAgent {
 impl OrdersAgent {
     /// Around this room and these wires.
     #[must_use]
-    pub fn new(gateway: Gateway, rings: Rings, private: Wire, trade: Wire, meters: Meters, watch: Stopwatch, board: Arc<Board>) -> Self {
+    pub fn new(
+        gateway: Gateway,
+        rings: Rings,
+        private: Wire,
+        trade: Wire,
+        meters: Meters,
+        watch: Stopwatch,
+        board: Arc<Board>,
+    ) -> Self {
         let lines = [
             Line { channel: Channel::Private, wire: private, due: None },
             Line { channel: Channel::Trade, wire: trade, due: None },

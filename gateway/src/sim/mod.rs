@@ -430,3 +430,8 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -432,6 +432,8 @@ impl Exchange {
 }
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -47,8 +47,14 @@ pub enum What {
     SealOutOfChain,
     /// A finished segment older than a sealed one has no seal.
     Unsealed,
+    /// The tree up to here is not the one a checkpoint kept elsewhere describes: history was written anew.
+    Anchor,
+    /// A checkpoint kept elsewhere describes this record, and the journal ends before it.
+    CutOff,
     /// The file is not there, but later ones are.
     Missing,
+    /// The compressed file cannot be decompressed.
+    Packed,
     /// The operating system says no.
     Io(io::ErrorKind),
 }
@@ -95,7 +101,10 @@ impl fmt::Display for What {
             Self::SealDisagrees => "the seal does not describe the records before it: a record was rewritten",
             Self::SealOutOfChain => "the seal does not continue the one before it",
             Self::Unsealed => "has no seal, though a later segment has one",
+            Self::Anchor => "the history up to here is not the one a checkpoint describes: it was written anew",
+            Self::CutOff => "missing, though a checkpoint describes it: the end was cut off",
             Self::Missing => "the file is missing",
+            Self::Packed => "the compressed file cannot be decompressed",
             Self::Io(kind) => return write!(f, "cannot be read: {kind}"),
         })
     }

@@ -5,12 +5,13 @@
 
 use crate::brake::State;
 use crate::decision::{Class, Decision, Pair, SmallPair};
-use crate::exposure::Holding;
+use crate::exposure::{Holding, value};
 use crate::gate::{Conduct, Gate};
 use crate::limits::InstrumentLimits;
 use crate::refusal::{Refusal, Slot};
 use crate::var::{Shock, tail_count};
 use crate::watch::{Market, millis};
+use keel_core::book::Touch;
 use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
 use keel_core::instrument::Instrument;
 use keel_core::orders::Working;
@@ -18,18 +19,18 @@ use keel_core::permit::{Context, LogHealth};
 use keel_core::units::{Notional, Now, Px, Qty};
 
 /// One row of the table.
-pub struct Check {
+pub(crate) struct Check {
     /// What a failure is called.
-    pub code: Refusal,
+    pub(crate) code: Refusal,
     concerns: u8,
     /// The measurement.
-    pub measure: fn(&Question<'_>) -> Measure,
+    pub(crate) measure: fn(&Question<'_>) -> Measure,
 }
 
 impl Check {
     /// Does it concern orders of this class?
     #[must_use]
-    pub const fn concerns(&self, class: Class) -> bool {
+    pub(crate) const fn concerns(&self, class: Class) -> bool {
         self.concerns & class as u8 != 0
     }
 }
@@ -43,7 +44,7 @@ const fn check(code: Refusal, concerns: u8, measure: fn(&Question<'_>) -> Measur
 }
 
 /// Every check, in order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
-pub static CHECKS: [Check; 38] = [
+pub(crate) static CHECKS: [Check; 39] = [
     // state and latches
     check(Refusal::Halted, ORDERS, |q| Measure::holds(q.brake <= State::ReduceOnly)),
     check(Refusal::ReducingOnly, ORDERS, reducing_only),
@@ -53,6 +54,7 @@ pub static CHECKS: [Check; 38] = [
     // ids, permissions, instrument arithmetic
     check(Refusal::UnknownStrategy, RISK, permitted),
     check(Refusal::UnknownOrder, ALL, known_order),
+    check(Refusal::AmendPending, ORDERS, amend_pending),
     check(Refusal::Form, ORDERS, form),
     check(Refusal::NotTrading, ORDERS, |q| Measure::holds(q.instrument.trading.is_set())),
     check(Refusal::Price, ORDERS, price),
@@ -93,7 +95,7 @@ pub static CHECKS: [Check; 38] = [
 
 /// What was measured, the most it may be, and whether it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measure {
+pub(crate) struct Measure {
     value: i64,
     limit: i64,
     ok: bool,
@@ -118,6 +120,21 @@ impl Measure {
         let measured = Self::at_most(after, limit);
         Self { ok: measured.ok || after <= before, ..measured }
     }
+}
+
+/// `value * bps / 10,000`, rounded up; one machine word where it fits.
+fn bps_of(value: i128, bps: i64) -> i128 {
+    let product = value * i128::from(bps) + 9_999;
+    match u64::try_from(product) {
+        Ok(word) => i128::from(word / 10_000),
+        Err(_) => product.div_euclid(10_000),
+    }
+}
+
+/// Is `a` within `bps` basis points of `b`? Multiplied out, so that nothing is divided.
+fn within(a: Px, b: Px, bps: i64) -> bool {
+    let gap = i128::from(a.raw()) - i128::from(b.raw());
+    b > Px::ZERO && gap.abs() * 10_000 <= i128::from(bps) * i128::from(b.raw())
 }
 
 fn clamp(value: i128) -> i64 {
@@ -154,7 +171,7 @@ impl Decision {
 }
 
 /// One order and everything the checks look at.
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     pub(crate) class: Class,
     gate: &'a Gate,
     now: Now,
@@ -168,6 +185,8 @@ pub struct Question<'a> {
     brake: State,
     /// Coins by which this order moves its side's corner outwards.
     added: Qty,
+    /// Value of that corner then.
+    moved: i128,
     tail: Option<TailSeen>,
 }
 
@@ -202,6 +221,7 @@ impl<'a> Question<'a> {
             conduct: gate.strategies.get(order.strategy.index()),
             brake: gate.brake.effective(order.instrument, order.strategy),
             added,
+            moved: holding.corner(order.side, added),
             tail: None,
         };
         if class == Class::Risk {
@@ -224,16 +244,19 @@ impl<'a> Question<'a> {
 
     /// What the order is worth at the worse of its price and the mark, rounded up.
     fn order_value(&self) -> i128 {
-        let product = i128::from(self.order.px.max(self.market.mark).raw()) * i128::from(self.order.qty.raw());
-        -(-product).div_euclid(i128::from(keel_core::units::SCALE))
+        value(self.order.qty.raw().into(), self.order.px.max(self.market.mark))
     }
 
-    /// Gross exposure before this order, and if it filled.
+    /// Value of this side's corner before the order, and if it filled.
+    fn corner(&self) -> (i128, i128) {
+        (self.holding.corners[self.order.side.index()], self.moved)
+    }
+
+    /// Gross exposure before the order, and if it filled.
     fn gross(&self) -> (i128, i128) {
         let before = self.gate.exposure.gross();
-        let others = before - self.holding.worst_value();
-        let side = self.holding.corner(self.order.side, self.added).max(0);
-        (before, others + side.max(self.holding.corner(self.order.side.opposite(), Qty::ZERO)))
+        let other = self.holding.corners[self.order.side.opposite().index()];
+        (before, before - self.holding.worst_value() + self.moved.max(other).max(0))
     }
 
     fn shock(&self) -> Shock {
@@ -319,6 +342,11 @@ fn known_order(q: &Question<'_>) -> Measure {
     })
 }
 
+/// Two unanswered amends would leave three shapes the order might have.
+fn amend_pending(q: &Question<'_>) -> Measure {
+    Measure::holds(q.order.op != Op::Amend || q.context.working.is_none_or(|row| row.amended.is_none()))
+}
+
 fn form(q: &Question<'_>) -> Measure {
     let at_once = matches!(q.order.tif, TimeInForce::Ioc | TimeInForce::Fok);
     Measure::holds(q.order.kind == OrderKind::Limit || (q.order.reduce_only.is_set() && at_once))
@@ -364,12 +392,12 @@ fn stale_mark(q: &Question<'_>) -> Measure {
 }
 
 fn spread(q: &Question<'_>) -> Measure {
-    let width = q.context.touch.and_then(|touch| touch.ask.px.distance_bps(touch.bid.px));
-    Measure::holds(width.is_some_and(|bps| bps <= q.limits.max_spread))
+    let near = |touch: &Touch| within(touch.ask.px, touch.bid.px, q.limits.max_spread);
+    Measure::holds(q.context.touch.as_ref().is_some_and(near))
 }
 
 fn mark_gap(q: &Question<'_>) -> Measure {
-    let near = |a: Px, b: Px| a.distance_bps(b).is_some_and(|bps| bps <= q.limits.max_mark_gap);
+    let near = |a: Px, b: Px| within(a, b, q.limits.max_mark_gap);
     let mark = q.market.mark;
     let to_mid = q.context.touch.is_some_and(|touch| near(touch.mid(), mark));
     Measure::holds(to_mid && (q.market.index.is_zero() || near(q.market.index, mark)))
@@ -398,7 +426,9 @@ fn collar(q: &Question<'_>) -> Measure {
         Side::Buy => q.order.px.max(reference),
         Side::Sell => q.order.px.min(reference),
     };
-    match through.distance_bps(reference) {
+    // most orders wait behind the reference: no division for them
+    let distance = if through == reference && reference > Px::ZERO { Some(0) } else { through.distance_bps(reference) };
+    match distance {
         Some(bps) => Measure::at_most(bps.into(), q.limits.collar),
         None if q.class == Class::Reduce => Measure::holds(true),
         None => Measure::missing(q.limits.collar),
@@ -421,8 +451,8 @@ fn open_orders(q: &Question<'_>) -> Measure {
 }
 
 fn position(q: &Question<'_>) -> Measure {
-    let corner = |added| q.holding.corner(q.order.side, added);
-    Measure::grows(corner(Qty::ZERO), corner(q.added), q.limits.max_position.raw())
+    let (before, after) = q.corner();
+    Measure::grows(before, after, q.limits.max_position.raw())
 }
 
 fn gross(q: &Question<'_>) -> Measure {
@@ -433,18 +463,19 @@ fn gross(q: &Question<'_>) -> Measure {
 fn net(q: &Question<'_>) -> Measure {
     let net = q.gate.exposure.net();
     let (side, other) = (net[q.order.side.index()], net[q.order.side.opposite().index()]);
-    let moved = q.holding.corner(q.order.side, q.added) - q.holding.corner(q.order.side, Qty::ZERO);
-    Measure::grows(side.max(other), (side + moved).max(other), q.gate.limits.max_net.raw())
+    let (before, after) = q.corner();
+    Measure::grows(side.max(other), (side + after - before).max(other), q.gate.limits.max_net.raw())
 }
 
 /// Ours from exposure, or the venue's plus this order: the larger.
 fn margin(q: &Question<'_>) -> Measure {
     let limits = &q.gate.limits;
     let Some(wallet) = q.gate.wallet else { return Measure::missing(0) };
-    let rate = |value: i128| -(-value * i128::from(limits.margin_rate)).div_euclid(10_000);
+    let rate = |value: i128| bps_of(value, limits.margin_rate);
     let (before, after) = q.gross();
     let venue = i128::from(wallet.initial_margin.raw());
-    let allowed = i128::from(wallet.equity.raw().max(0)) * i128::from(limits.max_margin_use) / 10_000;
+    // rounded up, which is one unit of 1e-8 USDT in our favour at most
+    let allowed = bps_of(wallet.equity.raw().max(0).into(), limits.max_margin_use);
     let worst = |gross: i128| rate(gross).max(venue + rate(gross - before));
     Measure::grows(worst(before), worst(after), clamp(allowed))
 }

@@ -102,6 +102,7 @@ refusals! {
     37 Duplicate Slot::None, "The same order was allowed a moment ago.";
     38 SelfMatch Slot::None, "It would trade against an order of our own.";
     39 Rejects Slot::None, "The venue refused so many orders of this strategy that a person must look at it first.";
+    40 AmendPending Slot::None, "An earlier amend of this order is not answered yet.";
 }
 
 impl Refusal {

@@ -11,42 +11,49 @@ const NANOS: u64 = 1_000_000_000;
 
 /// Tokens that come back with time.
 #[derive(Clone, Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// In 1e-9 tokens.
-    level: u128,
+    level: u64,
     rate: u64,
-    burst: u128,
+    burst: u64,
     at: Mono,
 }
 
 impl Bucket {
     /// Full, gaining `rate` tokens a second up to `burst`.
     #[must_use]
-    pub fn new(rate: u32, burst: u32) -> Self {
-        let burst = u128::from(burst) * u128::from(NANOS);
+    pub(crate) fn new(rate: u32, burst: u32) -> Self {
+        let burst = u64::from(burst) * NANOS;
         Self { level: burst, rate: u64::from(rate), burst, at: Mono::default() }
+    }
+
+    /// The same tokens under another rate: a change of limits is no gift of a burst.
+    pub(crate) fn retuned(&self, now: Mono, rate: u32, burst: u32) -> Self {
+        let fresh = Self::new(rate, burst);
+        Self { level: self.level_at(now).min(fresh.burst), at: now, ..fresh }
     }
 
     /// Whole tokens at `now`.
     #[must_use]
-    pub fn tokens(&self, now: Mono) -> u32 {
-        u32::try_from(self.level_at(now) / u128::from(NANOS)).unwrap_or(u32::MAX)
+    pub(crate) fn tokens(&self, now: Mono) -> u32 {
+        u32::try_from(self.level_at(now) / NANOS).unwrap_or(u32::MAX)
     }
 
     /// Takes one token; an empty bucket stays empty.
-    pub fn take(&mut self, now: Mono) {
-        self.level = self.level_at(now).saturating_sub(u128::from(NANOS));
+    pub(crate) fn take(&mut self, now: Mono) {
+        self.level = self.level_at(now).saturating_sub(NANOS);
         self.at = self.at.max(now);
     }
 
-    fn level_at(&self, now: Mono) -> u128 {
-        (self.level + u128::from(now.since(self.at)) * u128::from(self.rate)).min(self.burst)
+    fn level_at(&self, now: Mono) -> u64 {
+        let gained = now.since(self.at).saturating_mul(self.rate);
+        self.level.saturating_add(gained).min(self.burst)
     }
 }
 
 /// The last approvals, to recognise the same order again.
 #[derive(Clone, Debug)]
-pub struct Recent {
+pub(crate) struct Recent {
     prints: [u64; RECENT],
     rows: [(Mono, Order); RECENT],
     next: usize,
@@ -61,22 +68,22 @@ impl Default for Recent {
 impl Recent {
     /// Was the same order approved less than `window` nanoseconds ago?
     #[must_use]
-    pub fn holds(&self, now: Mono, order: &Order, window: u64) -> bool {
+    pub(crate) fn holds(&self, now: Mono, order: &Order, window: u64) -> bool {
         let print = fingerprint(order);
         // the fingerprints stand together so that the usual answer, no, is one pass over a few cache lines
         let hits = self.prints.iter().map(|p| u32::from(*p == print)).sum::<u32>();
-        hits > 0
-            && self.rows.iter().any(|(at, row)| same(row, order) && now.since(*at) < window && *at > Mono::default())
+        hits > 0 && self.rows.iter().any(|(at, row)| same(row, order) && now.since(*at) < window)
     }
 
     /// An order was approved.
-    pub fn remember(&mut self, now: Mono, order: &Order) {
+    pub(crate) fn remember(&mut self, now: Mono, order: &Order) {
         self.prints[self.next] = fingerprint(order);
-        self.rows[self.next] = (now.max(Mono::from_nanos(1)), *order);
+        self.rows[self.next] = (now, *order);
         self.next = (self.next + 1) % RECENT;
     }
 }
 
+/// An empty row is no order: its quantity is zero.
 fn same(a: &Order, b: &Order) -> bool {
     (a.instrument, a.side, a.qty, a.px, a.tif, a.kind) == (b.instrument, b.side, b.qty, b.px, b.tif, b.kind)
 }
@@ -90,7 +97,7 @@ fn fingerprint(order: &Order) -> u64 {
 
 /// When the last few things of a kind happened, and whether that was too often. Latched: time alone does not clear it.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub(crate) struct Window {
     at: Vec<Mono>,
     next: usize,
     seen: usize,
@@ -101,12 +108,17 @@ pub struct Window {
 impl Window {
     /// Latches at the `most`-th event within `span` nanoseconds.
     #[must_use]
-    pub fn new(most: u32, span: u64) -> Self {
+    pub(crate) fn new(most: u32, span: u64) -> Self {
         Self { at: vec![Mono::default(); (most as usize).max(1)], next: 0, seen: 0, span, latched: false }
     }
 
+    /// Counting anew under other bounds; what is latched stays latched.
+    pub(crate) fn retuned(&self, most: u32, span: u64) -> Self {
+        Self { latched: self.latched, ..Self::new(most, span) }
+    }
+
     /// It happened.
-    pub fn count(&mut self, now: Mono) {
+    pub(crate) fn count(&mut self, now: Mono) {
         self.at[self.next] = now;
         self.next = (self.next + 1) % self.at.len();
         self.seen += 1;
@@ -116,12 +128,12 @@ impl Window {
 
     /// Too often, since a person last looked?
     #[must_use]
-    pub const fn is_latched(&self) -> bool {
+    pub(crate) const fn is_latched(&self) -> bool {
         self.latched
     }
 
     /// A person looked.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         (self.seen, self.next, self.latched) = (0, 0, false);
     }
 }
@@ -129,7 +141,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keel_core::units::Px;
+    use keel_core::units::{Px, Qty};
 
     #[test]
     fn tokens_come_back_with_time_and_never_beyond_the_burst() {
@@ -146,7 +158,7 @@ mod tests {
     #[test]
     fn the_same_order_is_recognised_within_the_window_only() {
         let mut recent = Recent::default();
-        let order = Order { px: Px::whole(5), ..Order::default() };
+        let order = Order { px: Px::whole(5), qty: Qty::whole(1), ..Order::default() };
         let (at, window) = (Mono::from_millis, 200 * 1_000_000);
         assert!(!recent.holds(at(0), &order, window));
         recent.remember(at(0), &order);

@@ -4,33 +4,32 @@
 //! of its own: what was not said is missing, and missing refuses.
 
 use keel_core::event::{Channel, ExecEvent, HealthState, LinkState, MarketEvent, VenueStatus};
-use keel_core::ids::InstrumentId;
 use keel_core::units::{Mono, Px, Wall};
 
 /// One instrument's market.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Market {
+pub(crate) struct Market {
     /// When its last complete book message came in; `None` before the first.
-    pub book: Option<Mono>,
+    pub(crate) book: Option<Mono>,
     /// The feed trusts its book.
-    pub synced: bool,
+    pub(crate) synced: bool,
     /// Mark price; zero before the first.
-    pub mark: Px,
+    pub(crate) mark: Px,
     /// Index price; zero before the first.
-    pub index: Px,
+    pub(crate) index: Px,
     /// When the mark came in.
-    pub marked: Mono,
+    pub(crate) marked: Mono,
     /// When funding is next exchanged; zero when unknown.
-    pub funding: Wall,
+    pub(crate) funding: Wall,
     /// Highest price a buy may carry; zero when unknown.
-    pub buy_max: Px,
+    pub(crate) buy_max: Px,
     /// Lowest price a sell may carry; zero when unknown.
-    pub sell_min: Px,
+    pub(crate) sell_min: Px,
 }
 
 impl Market {
     /// Takes in a market fact about this instrument. True when the mark moved.
-    pub fn see(&mut self, event: &MarketEvent) -> bool {
+    pub(crate) fn see(&mut self, event: &MarketEvent) -> bool {
         match event {
             MarketEvent::Book(update) if update.has(keel_core::event::BookUpdate::LAST) => {
                 self.book = Some(update.origin.recv);
@@ -53,36 +52,36 @@ impl Market {
 
 /// The venue as a whole.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Venue {
+pub(crate) struct Venue {
     links: [LinkState; 4],
     /// Orders and positions were compared since the private stream last broke.
-    pub reconciled: bool,
+    pub(crate) reconciled: bool,
     maintenance: bool,
 }
 
 impl Venue {
     /// The private stream is live, and orders have a way out.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let ready = |channel| self.links[slot(channel)] == LinkState::Ready;
         ready(Channel::Private) && (ready(Channel::Trade) || ready(Channel::Rest))
     }
 
     /// Derivatives are in maintenance.
     #[must_use]
-    pub const fn in_maintenance(&self) -> bool {
+    pub(crate) const fn in_maintenance(&self) -> bool {
         self.maintenance
     }
 
     /// Takes in what the venue announced to everyone.
-    pub fn announce(&mut self, status: &VenueStatus) {
+    pub(crate) fn announce(&mut self, status: &VenueStatus) {
         if status.derivatives.is_set() {
             self.maintenance = status.ongoing.is_set();
         }
     }
 
     /// Takes in what the venue told us.
-    pub fn hear(&mut self, event: &ExecEvent) {
+    pub(crate) fn hear(&mut self, event: &ExecEvent) {
         match event {
             ExecEvent::Link(link) => {
                 self.links[slot(link.channel)] = link.state;
@@ -90,7 +89,9 @@ impl Venue {
                     self.reconciled = false;
                 }
             }
-            ExecEvent::Reconciliation(bounds) => self.reconciled = bounds.complete.is_set(),
+            ExecEvent::Reconciliation(bounds) => {
+                self.reconciled = bounds.complete.is_set() || (self.reconciled && bounds.periodic.is_set());
+            }
             _ => {}
         }
     }
@@ -102,12 +103,6 @@ const fn slot(channel: Channel) -> usize {
 
 /// Milliseconds to nanoseconds.
 #[must_use]
-pub const fn millis(millis: u64) -> u64 {
+pub(crate) const fn millis(millis: u64) -> u64 {
     millis.saturating_mul(1_000_000)
-}
-
-/// Row of an instrument in a table of `len`.
-#[must_use]
-pub fn row(id: InstrumentId, len: usize) -> Option<usize> {
-    (id.index() < len).then_some(id.index())
 }

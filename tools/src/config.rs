@@ -151,8 +151,8 @@ pub struct Limits {
     pub order_usdt: Option<Decimal>,
     /// Sum of all positions and open orders, USDT.
     pub gross_usdt: Option<Decimal>,
-    /// Value at risk, 99 %, one day, worst-case fills, USDT.
-    pub var_usdt: Option<Decimal>,
+    /// Value of one position if everything open on it filled, USDT.
+    pub position_usdt: Option<Decimal>,
 }
 
 fn default_window() -> u64 {
@@ -212,7 +212,7 @@ impl Config {
         for (name, value) in [
             ("limits.order_usdt", self.limits.order_usdt),
             ("limits.gross_usdt", self.limits.gross_usdt),
-            ("limits.var_usdt", self.limits.var_usdt),
+            ("limits.position_usdt", self.limits.position_usdt),
         ] {
             value.map_or(Ok(()), |value| usdt(name, value, 10_000_000_000))?;
         }
@@ -315,7 +315,7 @@ mod tests {
             ("[quoter]\nalarm_permille = 2000", "quoter.alarm_permille is 2000"),
             ("[sizing]\nclip_usdt = 0", "sizing.clip_usdt is 0"),
             ("[sizing]\nclip_usdt = \"much\"", "clip_usdt"),
-            ("[limits]\nvar_usdt = -1", "limits.var_usdt is -1"),
+            ("[limits]\nposition_usdt = -1", "limits.position_usdt is -1"),
         ];
         for (more, fault) in rows {
             let parsed = toml::from_str::<Config>(&format!("{GOOD}\n{more}")).map_err(anyhow::Error::from);

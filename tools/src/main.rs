@@ -1,23 +1,67 @@
 //! `keel`: one binary, one subcommand a job.
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
+///
+/// Without a subcommand it runs the demo: an exchange of its own and a node that trades on it.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, max_term_width = 100)]
 struct Keel {
     #[command(subcommand)]
     job: Option<Job>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Job {}
+enum Job {
+    /// Trade on an embedded simulated exchange: no credentials, no configuration (the default).
+    Demo(demo::Args),
+    /// Trade at a venue, as a configuration file says.
+    Run(live::Args),
+    /// Serve a simulated Bybit v5 exchange on a loopback port.
+    Exchange(exchange::Args),
+    /// Print a journal's records.
+    Tail(tail::Args),
+    /// Measure what a book could lose, from files.
+    Risk(risk::Args),
+    /// Check every byte of a journal and name what is wrong.
+    Verify(verify::Args),
+    /// Sign the state of a journal, and hand the signature to those who keep it.
+    Checkpoint(checkpoint::Args),
+    /// Write the proof that one record stands in a signed journal.
+    Prove(prove::Args),
+    /// Compress a journal's sealed segments where they lie.
+    Archive(archive::Args),
+    /// Say what recorded frames hold: messages, gaps, final books.
+    Decode(decode::Args),
+}
 
 fn main() -> ExitCode {
-    let keel = Keel::parse();
-    match keel.job {
-        None => ExitCode::SUCCESS,
-        Some(job) => match job {},
+    let job = Keel::parse().job.unwrap_or_else(|| Job::Demo(demo::Args::default()));
+    match perform(&job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keel: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(job: &Job) -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    match job {
+        Job::Demo(args) => demo::run(args),
+        Job::Run(args) => live::run(args),
+        Job::Exchange(args) => exchange::run(args),
+        Job::Tail(args) => tail::run(args),
+        Job::Risk(args) => risk::run(args),
+        Job::Verify(args) => verify::run(args),
+        Job::Checkpoint(args) => checkpoint::run(args),
+        Job::Prove(args) => prove::run(args),
+        Job::Archive(args) => archive::run(args),
+        Job::Decode(args) => decode::run(args),
     }
 }

@@ -1,0 +1,165 @@
+//! A generated market: house accounts whose orders arrive, move, trade and leave by the seed's luck.
+//!
+//! A zero-intelligence order flow in the tradition of Smith and Farmer. Bursts of events arrive with exponential gaps;
+//! each event is a limit order at a geometric distance from the far touch, a cancellation, or a market order with a
+//! heavy-tailed size. A burst leans to one side, so trades cluster. All of it goes through the same engine and queues
+//! as the orders of clients, against which it trades.
+
+use super::account::Account;
+use super::engine::Engine;
+use super::order::{Kind, Place, Smp, Tif};
+use super::rng::Rng;
+use keel_core::event::Side;
+use keel_core::units::{Notional, Px, Qty};
+
+/// Mean nanoseconds between bursts.
+const BURST_GAP_NS: u64 = 18_000_000;
+/// Mean events beyond the first in a burst.
+const BURST_EVENTS: u64 = 5;
+/// Orders per side a generated book holds on average.
+const DEPTH: usize = 400;
+/// Mean ticks between a new order and the touch.
+const REACH_TICKS: u64 = 60;
+
+/// The generator of one symbol.
+#[derive(Debug)]
+pub(super) struct House {
+    symbol: usize,
+    maker: usize,
+    taker: usize,
+    rng: Rng,
+    due_ns: u64,
+    live: [Vec<u64>; 2],
+}
+
+impl House {
+    /// Adds its accounts to the engine.
+    pub(super) fn new(engine: &mut Engine, symbol: usize, seed: u64) -> Self {
+        let symbols = engine.specs.len();
+        let mut account = |uid: u64| {
+            engine.accounts.push(Account::new(uid, Notional::whole(1_000_000_000), symbols, true));
+            engine.accounts.len() - 1
+        };
+        let (maker, taker) = (account(1_000 + symbol as u64 * 2), account(1_001 + symbol as u64 * 2));
+        let rng = Rng::new(seed ^ (symbol as u64 + 1).wrapping_mul(0x5851_f42d_4c95_7f2d));
+        Self { symbol, maker, taker, rng, due_ns: 0, live: [Vec::new(), Vec::new()] }
+    }
+
+    /// Milliseconds of the next burst.
+    pub(super) fn due(&self) -> u64 {
+        self.due_ns.div_ceil(1_000_000)
+    }
+
+    /// Everything due by now. The first call fills the book.
+    pub(super) fn run(&mut self, engine: &mut Engine, now_ms: u64) {
+        if self.due_ns == 0 {
+            self.due_ns = now_ms * 1_000_000;
+            for _ in 0..DEPTH {
+                self.quote(engine, now_ms, Side::Buy);
+                self.quote(engine, now_ms, Side::Sell);
+            }
+        }
+        /// Bursts made up after a pause; longer pauses are skipped.
+        const CATCH_UP: usize = 1_000;
+        for _ in 0..CATCH_UP {
+            if self.due_ns > now_ms * 1_000_000 {
+                break;
+            }
+            self.burst(engine, now_ms);
+            self.due_ns += self.rng.exponential(BURST_GAP_NS).max(1);
+        }
+        self.due_ns = self.due_ns.max(now_ms * 1_000_000 + 1);
+        self.mark(engine);
+    }
+
+    fn burst(&mut self, engine: &mut Engine, now_ms: u64) {
+        let lean = if self.rng.chance(500) { Side::Buy } else { Side::Sell };
+        let trades = self.rng.chance(160);
+        for _ in 0..=self.rng.geometric(BURST_EVENTS, 60) {
+            let side = if self.rng.chance(650) { lean } else { lean.opposite() };
+            let full = self.live[usize::from(side == Side::Sell)].len() as u64;
+            match self.rng.below(1000) {
+                0..150 if trades => self.trade(engine, now_ms, lean),
+                roll if roll < 150 + 425 * full / DEPTH as u64 => self.cancel(engine, now_ms, side),
+                _ => self.quote(engine, now_ms, side),
+            }
+        }
+        engine.quotes[self.symbol].seq += 1 + self.rng.below(300);
+    }
+
+    fn place(&self, side: Side, kind: Kind, px: Px, qty: Qty) -> Place {
+        Place {
+            symbol: self.symbol,
+            side,
+            kind,
+            qty,
+            px,
+            tif: if kind == Kind::Market { Tif::Ioc } else { Tif::PostOnly },
+            link: String::new(),
+            reduce_only: false,
+            close_on_trigger: false,
+            idx: 0,
+            smp: Smp::None,
+            trigger: None,
+            slippage: None,
+            take_profit: Px::ZERO,
+            stop_loss: Px::ZERO,
+        }
+    }
+
+    /// A quantity around `mean` steps with a heavy tail.
+    fn size(&mut self, engine: &Engine, mean: u64) -> Qty {
+        let i = &engine.specs[self.symbol].instrument;
+        let doublings = self.rng.geometric(1, 9);
+        let steps = (1 + self.rng.geometric(mean, 100_000)) << doublings;
+        let floor = i.min_notional.div_floor(engine.quotes[self.symbol].mark).unwrap_or(i.min_qty).ceil_to(i.step);
+        let qty = Qty::from_raw(i64::try_from(steps).unwrap_or(1).saturating_mul(i.step.raw()));
+        qty.max(floor + i.step).min(i.max_market_qty)
+    }
+
+    fn quote(&mut self, engine: &mut Engine, now_ms: u64, side: Side) {
+        let tick = engine.specs[self.symbol].instrument.tick;
+        let quote = &engine.quotes[self.symbol];
+        let far = engine.books[self.symbol].touch(side.opposite()).unwrap_or(quote.mark);
+        let near = engine.books[self.symbol].touch(side).unwrap_or(quote.mark);
+        let distance = i64::try_from(self.rng.geometric(REACH_TICKS, 2_000)).unwrap_or(1);
+        let anchor = if self.rng.chance(80) { far } else { near };
+        let inside = if anchor == far { 1 } else { 0 };
+        let reach = Px::from_raw(tick.raw() * (distance + inside));
+        let px = if side == Side::Buy { anchor - reach } else { anchor + reach };
+        let qty = self.size(engine, 30);
+        let place = self.place(side, Kind::Limit, px.floor_to(tick), qty);
+        if let Ok(id) = engine.place(now_ms, self.maker, place)
+            && engine.orders.contains_key(&id)
+        {
+            self.live[usize::from(side == Side::Sell)].push(id);
+        }
+    }
+
+    fn cancel(&mut self, engine: &mut Engine, now_ms: u64, side: Side) {
+        let live = &mut self.live[usize::from(side == Side::Sell)];
+        while !live.is_empty() {
+            let at = self.rng.below(live.len() as u64);
+            let id = live.swap_remove(usize::try_from(at).unwrap_or(0));
+            if engine.orders.contains_key(&id) {
+                engine.withdraw(now_ms, id, "CancelByUser", "EC_PerCancelRequest");
+                return;
+            }
+        }
+    }
+
+    fn trade(&mut self, engine: &mut Engine, now_ms: u64, side: Side) {
+        let qty = self.size(engine, 20);
+        let place = self.place(side, Kind::Market, Px::ZERO, qty);
+        let _ = engine.place(now_ms, self.taker, place);
+    }
+
+    fn mark(&self, engine: &mut Engine) {
+        let book = &engine.books[self.symbol];
+        if let (Some(bid), Some(ask)) = (book.touch(Side::Buy), book.touch(Side::Sell)) {
+            let middle = Px::from_raw(bid.raw() + (ask.raw() - bid.raw()) / 2);
+            let quote = &mut engine.quotes[self.symbol];
+            (quote.mark, quote.index) = (middle, middle);
+        }
+    }
+}

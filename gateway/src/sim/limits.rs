@@ -1,0 +1,98 @@
+//! Rate limits: a rolling second per account and endpoint, and five seconds per address.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+/// What the rate headers say after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meter {
+    pub(super) limit: u32,
+    pub(super) left: u32,
+    pub(super) reset_ms: u64,
+    pub(super) refused: bool,
+}
+
+/// Recent calls.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    calls: BTreeMap<(usize, &'static str), VecDeque<u64>>,
+    addresses: BTreeMap<IpAddr, VecDeque<u64>>,
+}
+
+/// Addresses remembered; beyond it the table starts anew.
+const ADDRESSES: usize = 10_000;
+
+fn expire(window: &mut VecDeque<u64>, now_ms: u64, span_ms: u64) {
+    while window.front().is_some_and(|at| at + span_ms <= now_ms) {
+        window.pop_front();
+    }
+}
+
+impl Limits {
+    /// Counts `weight` calls; refuses all of them when they do not fit.
+    pub(super) fn take(
+        &mut self,
+        account: usize,
+        endpoint: &'static str,
+        limit: u32,
+        now_ms: u64,
+        weight: u32,
+    ) -> Meter {
+        let window = self.calls.entry((account, endpoint)).or_default();
+        expire(window, now_ms, 1_000);
+        let used = u32::try_from(window.len()).unwrap_or(u32::MAX);
+        let left = limit.saturating_sub(used);
+        if weight > left {
+            let reset_ms = window.front().map_or(now_ms, |at| at + 1_000);
+            return Meter { limit, left: 0, reset_ms, refused: true };
+        }
+        for _ in 0..weight {
+            window.push_back(now_ms);
+        }
+        Meter { limit, left: left - weight, reset_ms: now_ms, refused: false }
+    }
+
+    /// Counts a request of an address against a cap per `span_ms`; true while it fits.
+    pub(super) fn address(&mut self, ip: IpAddr, cap: u32, span_ms: u64, now_ms: u64) -> bool {
+        if self.addresses.len() > ADDRESSES {
+            self.addresses.clear();
+        }
+        let window = self.addresses.entry(ip).or_default();
+        expire(window, now_ms, span_ms);
+        if window.len() >= cap as usize {
+            return false;
+        }
+        window.push_back(now_ms);
+        true
+    }
+}
+
+/// Base calls a second of an endpoint, given the account's limit for orders.
+pub(super) const fn base(endpoint: &'static str, orders: u32) -> u32 {
+    match endpoint.as_bytes() {
+        b"order/create" | b"order/amend" | b"order/cancel" | b"order/cancel-all" => orders,
+        b"order/create-batch" | b"order/amend-batch" | b"order/cancel-batch" => orders,
+        b"account/transaction-log" => 25,
+        b"position/set-leverage" | b"position/switch-mode" | b"position/trading-stop" | b"user/query-api" => 10,
+        b"account/fee-rate" | b"account/smp-group" | b"account/query-dcp-info" | b"order/disconnected-cancel-all" => 5,
+        _ => 50,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_rolls_and_tells_what_is_left() {
+        let mut limits = Limits::default();
+        for left in (0..10).rev() {
+            assert_eq!(limits.take(1, "order/create", 10, 5_000, 1).left, left);
+        }
+        let meter = limits.take(1, "order/create", 10, 5_500, 1);
+        assert!(meter.refused && meter.reset_ms == 6_000);
+        assert!(!limits.take(1, "order/cancel", 10, 5_500, 1).refused, "another endpoint");
+        assert!(!limits.take(2, "order/create", 10, 5_500, 1).refused, "another account");
+        assert!(!limits.take(1, "order/create", 10, 6_000, 10).refused, "the window rolled");
+    }
+}

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
@@ -37,6 +37,8 @@ enum Job {
     Archive(archive::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
+    /// Record the public stream as a tape.
+    Record(record::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +65,6 @@ fn perform(job: &Job) -> Result<()> {
         Job::Prove(args) => prove::run(args),
         Job::Archive(args) => archive::run(args),
         Job::Decode(args) => decode::run(args),
+        Job::Record(args) => record::run(args),
     }
 }

@@ -20,14 +20,14 @@ use crate::sweep::Sweep;
 use crate::watch::Watch;
 use keel_core::event::{Ack, Channel, ExecEvent, Flag, Link, LinkState, Order, Sent, SentOutcome};
 use keel_core::instrument::Instruments;
-use keel_core::orders::{Reaction, reaction};
+use keel_core::orders::{Reaction, Working, reaction};
 use keel_core::units::{Mono, Now, Wall};
 use keel_journal::Recorded;
 use keel_risk::Approved;
 use std::collections::VecDeque;
 
 /// A request not answered by then counts as failed.
-pub const REST_TIMEOUT: u64 = 10_000_000_000;
+pub const REST_TIMEOUT: u64 = 6_000_000_000;
 /// Requests that may be out at once; one more waits, and an order among them is refused as busy.
 pub const MAX_CALLS: usize = 64;
 /// Of them, those the watch may have out: a venue that answers slowly must not keep the others from asking.
@@ -44,6 +44,8 @@ pub struct Config {
     pub self_match: SelfMatch,
     /// Executions before it are in the journal already.
     pub executions_since: Wall,
+    /// Arm the venue's cancel-on-disconnect on the private stream.
+    pub guarded: bool,
     /// Luck for jitter.
     pub seed: u64,
 }
@@ -176,8 +178,9 @@ impl Gateway {
     #[must_use]
     pub fn new(signer: Signer, instruments: &Instruments, config: &Config) -> Self {
         let mut luck = config.seed;
+        let private = PrivateSession::new(signer.clone(), instruments, splitmix(&mut luck));
         Self {
-            private: PrivateSession::new(signer.clone(), instruments, splitmix(&mut luck)),
+            private: if config.guarded { private.guarded() } else { private },
             trade: TradeSession::new(signer.clone(), instruments, splitmix(&mut luck)),
             encoder: Encoder::new(instruments, config.self_match, config.run),
             budget: Budget::new(),
@@ -215,10 +218,10 @@ impl Gateway {
         self.ask(now);
     }
 
-    /// An order of an earlier run that was not finished when that run ended: the venue owes us a word about it. `shown`:
-    /// the venue had shown or numbered it.
-    pub fn adopt(&mut self, now: Now, order: &Order, shown: bool) {
-        self.watch.adopt(now.mono, order, shown);
+    /// An order of an earlier run that was not finished when that run ended: the venue owes us a word about it. `age`:
+    /// nanoseconds since anything was last asked of it, 0 if nobody knows; absence is proven the sooner.
+    pub fn adopt(&mut self, now: Now, row: &Working, age: u64) {
+        self.watch.adopt(now.mono, row, age);
     }
 
     /// The next thing to do.
@@ -480,4 +483,8 @@ fn react(budget: &mut Budget, now: Now, luck: &mut u64, ack: &Ack) {
 }
 
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world_tests;

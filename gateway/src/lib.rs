@@ -13,6 +13,7 @@
 //!                  +------------------------------------------------------------------+
 //! ```
 
+pub mod account;
 pub mod budget;
 pub mod decode;
 pub mod encode;

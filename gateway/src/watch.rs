@@ -1,5 +1,8 @@
 //! Orders the venue still owes a word about, and the questions that get it.
 //!
+//! What counts as an answer here is what the order table takes for one: the two must agree, or an order is in doubt there
+//! that nobody asks about here. The world test holds them to it.
+//!
 //! In: requests that left, facts that came. Out: questions, one order each; and, where the venue has an order nowhere,
 //! the conclusion [`OrderStatus::Absent`]. Never: a conclusion from silence. An order that anything ever showed is asked
 //! for until the venue shows its end; one that nothing showed is absent only when
@@ -15,8 +18,8 @@ use core::hash::{BuildHasherDefault, Hasher};
 use keel_core::event::{Ack, ExecEvent, Flag, Op, Order, OrderStatus, OrderUpdate};
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::Instruments;
-use keel_core::orders::{EXPIRED, MAX_ORDERS, Reaction, reaction};
-use keel_core::units::{Mono, Now, Px, Qty};
+use keel_core::orders::{EXPIRED, MAX_ORDERS, Reaction, Working, reaction};
+use keel_core::units::{Mono, Now, Px, Qty, Wall};
 use std::collections::HashMap;
 
 const SECOND: u64 = 1_000_000_000;
@@ -39,6 +42,9 @@ struct Entry {
     owes: Option<Op>,
     target: (Px, Qty),
     amends: u32,
+    /// Price and quantity as last shown, and when that was true at the venue.
+    last: (Px, Qty),
+    updated: Wall,
     /// When the last request left.
     since: Mono,
     /// When it was last heard of.
@@ -69,11 +75,16 @@ impl Watch {
         }
     }
 
-    /// An order of an earlier run that was not finished: owed a word, whatever the stream says from now on.
-    pub(crate) fn adopt(&mut self, now: Mono, order: &Order, shown: bool) {
-        let entry = self.entry(now, order.client, order.instrument);
-        (entry.owes, entry.shown, entry.due) = (Some(Op::New), shown, now.after(ASK_AFTER));
-        self.wake(now.after(ASK_AFTER));
+    /// An order of an earlier run that was not finished: owed a word, whatever the stream says from now on. Nothing was
+    /// asked of it in the last `age` nanoseconds. Which amend a picture shows is not known any more: only a question
+    /// after the last one expired tells.
+    pub(crate) fn adopt(&mut self, now: Mono, row: &Working, age: u64) {
+        let due = now.after(ASK_AFTER);
+        let entry = self.entry(now, row.order.client, row.order.instrument);
+        entry.since = Mono::from_nanos(now.nanos().saturating_sub(age));
+        (entry.owes, entry.shown, entry.due) = (Some(row.pending.unwrap_or(Op::New)), !row.venue.is_empty(), due);
+        entry.amends = if row.amended.is_some() { 2 } else { 0 };
+        self.wake(due);
     }
 
     /// A request left.
@@ -82,11 +93,11 @@ impl Watch {
         entry.since = now;
         entry.due = now.after(ASK_AFTER);
         match order.op {
-            Op::New => entry.owes = Some(Op::New),
+            Op::New => (entry.owes, entry.last) = (Some(Op::New), (order.px, order.qty)),
             Op::Amend => {
                 entry.target = (order.px, order.qty);
                 entry.amends += 1;
-                entry.owes = entry.owes.or(Some(Op::Amend));
+                entry.owes = if entry.owes == Some(Op::Cancel) { entry.owes } else { Some(Op::Amend) };
             }
             Op::Cancel => entry.owes = Some(Op::Cancel),
         }
@@ -114,15 +125,22 @@ impl Watch {
         }
         let entry = self.entry(now, update.client, update.instrument);
         (entry.shown, entry.closed, entry.rounds, entry.heard) = (true, false, 0, now);
+        let picture = (update.px, update.qty);
         let expired = update.queried.is_set() && now.since(entry.since) >= EXPIRED;
-        let reached = entry.amends == 1 && entry.target == (update.px, update.qty);
+        let newer = update.updated >= entry.updated;
+        let reached = newer && entry.amends == 1 && entry.target == picture && entry.target != entry.last;
+        if newer {
+            (entry.updated, entry.last) = (update.updated, picture);
+        }
+        if reached || expired {
+            entry.amends = 0;
+        }
         let answered = match entry.owes {
-            None | Some(Op::New) => true,
-            Some(Op::Amend) => reached || expired,
+            None | Some(Op::New | Op::Amend) => entry.amends == 0,
             Some(Op::Cancel) => expired,
         };
         if answered {
-            (entry.owes, entry.amends, entry.due) = (None, 0, NEVER);
+            (entry.owes, entry.due) = (None, NEVER);
         } else {
             entry.due = entry.due.max(now.after(ASK_AFTER));
         }
@@ -133,11 +151,16 @@ impl Watch {
         match (reaction(ack.code), ack.op) {
             (Reaction::Accepted, _) => {}
             (why, Op::New) if why.proves_absence() && !entry.shown => drop(self.entries.remove(&ack.client)),
-            (why, Op::Amend | Op::Cancel) if why.proves_absence() => {
-                if entry.owes == Some(ack.op) {
-                    (entry.owes, entry.due) = (None, NEVER);
+            (why, op @ (Op::Amend | Op::Cancel)) if why.proves_absence() => {
+                entry.amends = entry.amends.saturating_sub(u32::from(op == Op::Amend));
+                let left = (entry.amends > 0).then_some(Op::Amend);
+                match entry.owes {
+                    Some(owed) if owed == op => entry.owes = left,
+                    _ => {}
                 }
-                entry.amends = entry.amends.saturating_sub(u32::from(ack.op == Op::Amend));
+                if entry.owes.is_none() {
+                    entry.due = NEVER;
+                }
             }
             _ => self.doubt(now, ack.client),
         }
@@ -240,6 +263,8 @@ impl Watch {
             owes: None,
             target: (Px::ZERO, Qty::ZERO),
             amends: 0,
+            last: (Px::ZERO, Qty::ZERO),
+            updated: Wall::default(),
             since: now,
             heard: now,
             shown: false,

@@ -375,3 +375,5 @@ fn small(value: Scalar<'_>) -> Result<u32, DecodeError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::EXAMPLES;

@@ -196,6 +196,7 @@ pub fn start(setup: Setup) -> Result<Running> {
         run,
         self_match: SelfMatch::CancelMaker,
         executions_since: clock.now().wall,
+        guarded: false,
         seed: setup.seed.wrapping_add(1),
     };
     let orders = OrdersAgent::new(

@@ -236,12 +236,20 @@ impl Outcomes {
         Tail { beyond: beyond as u32, excess }
     }
 
-    /// What lies below the floor, together. Rare: most orders leave nothing there.
-    #[cold]
+    /// What lies below the floor, together, lane by lane so that the order of additions is fixed.
+    #[allow(clippy::needless_range_loop, reason = "three arrays in step are one vector instruction")]
+    #[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
     fn excess(&self, row: &[Lane], floor: f64, value: f64) -> f64 {
-        let worst = unpadded(&self.worst, self.scenarios.count).zip(unpadded(row, self.scenarios.count));
-        let under = worst.map(|(w, r)| floor - (w + below_zero(value * r)));
-        under.map(|under| if under <= 0.0 { 0.0 } else { under }).sum()
+        let mut excess = [0.0f64; LANES];
+        for (worst, returns) in self.worst.iter().zip(row) {
+            for lane in 0..LANES {
+                let under = floor - (worst.0[lane] + below_zero(value * returns.0[lane]));
+                // NaN stays: it is no excess of nothing
+                excess[lane] += if under <= 0.0 { 0.0 } else { under };
+            }
+        }
+        let padding = (self.worst.len() * LANES - self.scenarios.count) as f64;
+        excess.iter().sum::<f64>() - padding * above_zero(floor)
     }
 
     /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain

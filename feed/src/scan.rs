@@ -38,13 +38,23 @@ const fn eight_digits(chunk: u64) -> u64 {
 
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// A figure for people and statistics, such as coins traded in a day: anything larger than `most` reads as `most`. Some
-/// coins trade more units a day than a quantity can count, and their prices must not be lost with that.
+/// A figure for people and statistics, such as coins traded in a day: anything larger than `most` reads as `most`, and
+/// decimals beyond the eighth are dropped. Some coins trade more units a day than a quantity can count, and their prices
+/// must not be lost with that.
 pub(crate) fn statistic(text: &[u8], most: i64) -> Result<i64, NumError> {
-    let plain = || text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let (mut point, mut plain) = (None, true);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'.' if point.is_none() => point = Some(at),
+            byte => plain &= byte.is_ascii_digit(),
+        }
+    }
     match parse_decimal(text) {
         Ok(value) => Ok(value.min(most)),
-        Err(NumError::Range) if plain() && text.iter().filter(|byte| **byte == b'.').count() <= 1 => Ok(most),
+        Err(NumError::Range) if plain => Ok(most),
+        Err(NumError::Precision) if plain => {
+            parse_decimal(&text[..point.unwrap_or(0) + 9]).map(|value| value.min(most))
+        }
         Err(why) => Err(why),
     }
 }

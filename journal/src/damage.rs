@@ -53,6 +53,8 @@ pub enum What {
     CutOff,
     /// The file is not there, but later ones are.
     Missing,
+    /// The compressed file cannot be decompressed.
+    Packed,
     /// The operating system says no.
     Io(io::ErrorKind),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for What {
             Self::Anchor => "the history up to here is not the one a checkpoint describes: it was written anew",
             Self::CutOff => "missing, though a checkpoint describes it: the end was cut off",
             Self::Missing => "the file is missing",
+            Self::Packed => "the compressed file cannot be decompressed",
             Self::Io(kind) => return write!(f, "cannot be read: {kind}"),
         })
     }

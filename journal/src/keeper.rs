@@ -34,6 +34,8 @@ use std::sync::atomic::Ordering;
 
 /// Records hashed in one duty: about a millisecond.
 const HASH_BATCH: usize = 2048;
+/// Bytes synced in one duty: readiness ahead of the writer must not wait long for the disk.
+const SYNC_BATCH: usize = 1 << 20;
 /// How often readiness is renewed, and a full disk asked again.
 const RENEW_NANOS: u64 = 1_000_000_000;
 
@@ -225,7 +227,8 @@ impl Keeper {
     fn sync(&mut self, now: Mono, number: u32, at: usize) -> io::Result<usize> {
         let segment = self.segment(self.synced.number);
         let (from, finished) = (self.synced.at, self.synced.number < number);
-        let behind = if finished { segment.head.limit() } else { at - at % PAGE };
+        let left = if finished { segment.head.limit() } else { at - at % PAGE };
+        let behind = left.min(from + SYNC_BATCH);
         let waited = now.since(self.progressed) >= self.options.sync_nanos;
         let pending = self.durable.0.at < at && self.durable.0.number == number;
         let to = if behind > from || !waited || !pending { behind } else { at };
@@ -238,7 +241,7 @@ impl Keeper {
             self.progressed = now;
             self.reckon(&segment, to);
         }
-        if !finished {
+        if !finished || behind < left {
             return Ok(usize::from(to > from && behind > from));
         }
         let next = Cursor { number: self.synced.number + 1, at: FIRST };

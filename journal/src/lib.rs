@@ -12,10 +12,12 @@
 //! | [`keeper`] | prefault, sync, hash, seal, next segment, on a cold thread |
 //! | `recover` | the exact end of a journal some process left |
 //! | [`reader`], [`mod@verify`] | the same bytes for everyone else |
+//! | [`mod@archive`] | sealed segments, compressed |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
 //! | [`note`], [`proof`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
 
 pub mod anchor;
+pub mod archive;
 pub mod damage;
 pub mod frame;
 mod frames;

@@ -59,8 +59,11 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, Damage> {
     let fault = |why: io::Error| Damage::io(0, &why);
     segment::sweep(dir).map_err(fault)?;
-    let numbers = segment::list(dir).map_err(fault)?;
+    let numbers = segment::list_plain(dir).map_err(fault)?;
     let Some((&first, &last)) = numbers.first().zip(numbers.last()) else {
+        if let Some(packed) = segment::list(dir).map_err(fault)?.last() {
+            return Err(Damage::file(packed + 1, What::Missing));
+        }
         return begin(dir, options, 1, segment::random().map_err(fault)?, Walk::new(1));
     };
     let mut segments = Vec::with_capacity(numbers.len());

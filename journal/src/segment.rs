@@ -37,6 +37,7 @@ const MAGIC: [u8; 8] = *b"KEELJRNL";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".keel";
 const UNFINISHED: &str = ".keel.tmp";
+const PACKED: &str = ".keel.zst";
 
 /// First bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -269,13 +270,38 @@ pub fn name(number: u32) -> String {
     format!("{number:010}{SUFFIX}")
 }
 
+/// The file of a compressed segment.
+#[must_use]
+pub fn packed_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:010}{PACKED}"))
+}
+
+/// Is the segment there, in either form?
+#[must_use]
+pub fn exists(dir: &Path, number: u32) -> bool {
+    path(dir, number).exists() || packed_path(dir, number).exists()
+}
+
 /// Numbers of the segments in a directory, ascending. Files with other names are not ours to judge.
 pub fn list(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = list_suffix(dir, PACKED)?;
+    numbers.extend(list_plain(dir)?);
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+/// The same without the compressed ones.
+pub fn list_plain(dir: &Path) -> io::Result<Vec<u32>> {
+    list_suffix(dir, SUFFIX)
+}
+
+fn list_suffix(dir: &Path, suffix: &str) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let file = entry?.file_name();
-        let number = file.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|stem| stem.parse().ok());
-        numbers.extend(number.filter(|number| file.to_str() == Some(&name(*number))));
+        let Some(stem) = file.to_str().and_then(|name| name.strip_suffix(suffix)) else { continue };
+        numbers.extend(stem.parse().ok().filter(|number: &u32| *number > 0 && stem == format!("{number:010}")));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -69,7 +69,7 @@ impl Default for Options {
         Self {
             segment_bytes: 64 << 20,
             max_bytes: 0,
-            prefault_bytes: 256 << 10,
+            prefault_bytes: 4 << 20,
             sync_nanos: 50_000_000,
             clock_error: u32::MAX,
             durability: Durability::Window,

@@ -8,6 +8,7 @@
 )]
 
 mod cases {
+    mod archive;
     mod damage;
     mod faults;
     mod kill;

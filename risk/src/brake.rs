@@ -44,6 +44,7 @@ pub enum Scope {
 #[derive(Clone, Debug)]
 pub struct Brake {
     global: State,
+    automatic: State,
     instruments: [State; MAX_INSTRUMENTS],
     strategies: [State; MAX_STRATEGIES],
     version: u64,
@@ -53,6 +54,7 @@ impl Default for Brake {
     fn default() -> Self {
         Self {
             global: State::Halted,
+            automatic: State::Active,
             instruments: [State::Active; MAX_INSTRUMENTS],
             strategies: [State::Active; MAX_STRATEGIES],
             version: 0,
@@ -65,20 +67,20 @@ impl Brake {
     #[must_use]
     pub fn effective(&self, instrument: InstrumentId, strategy: StrategyId) -> State {
         let of = |latches: &[State], at: usize| latches.get(at).copied().unwrap_or(State::Halted);
-        self.global.max(of(&self.instruments, instrument.index())).max(of(&self.strategies, strategy.index()))
+        self.global().max(of(&self.instruments, instrument.index())).max(of(&self.strategies, strategy.index()))
     }
 
     /// The global state.
     #[must_use]
-    pub const fn global(&self) -> State {
-        self.global
+    pub fn global(&self) -> State {
+        self.global.max(self.automatic)
     }
 
     /// The state of one scope by itself.
     #[must_use]
     pub fn state(&self, scope: Scope) -> State {
         match scope {
-            Scope::Global => self.global,
+            Scope::Global => self.global(),
             Scope::Instrument(id) => self.instruments.get(id.index()).copied().unwrap_or(State::Halted),
             Scope::Strategy(id) => self.strategies.get(id.index()).copied().unwrap_or(State::Halted),
         }
@@ -102,6 +104,16 @@ impl Brake {
             *latch = to;
             self.version += 1;
         }
+    }
+
+    /// What a measurement asks for as long as it lasts. A halt does not end with it.
+    pub fn hold(&mut self, state: State) {
+        if state == State::Halted {
+            self.trip(Scope::Global, state);
+        }
+        let held = state.min(State::CancelOnly);
+        self.version += u64::from(held != self.automatic);
+        self.automatic = held;
     }
 
     /// What a person or the node asked. True when it released the latches.
@@ -131,6 +143,21 @@ mod tests {
     use keel_core::event::Flag;
 
     const HERE: (InstrumentId, StrategyId) = (InstrumentId(3), StrategyId(2));
+
+    #[test]
+    fn what_a_measurement_asks_lasts_as_long_as_it_unless_it_halts() {
+        let mut brake = Brake::default();
+        say(&mut brake, CommandKind::Arm, true);
+        for (held, expected) in [
+            (State::ReduceOnly, State::ReduceOnly),
+            (State::Active, State::Active),
+            (State::Halted, State::Halted),
+            (State::Active, State::Halted),
+        ] {
+            brake.hold(held);
+            assert_eq!(brake.effective(HERE.0, HERE.1), expected);
+        }
+    }
 
     fn say(brake: &mut Brake, kind: CommandKind, authenticated: bool) -> State {
         brake.command(&Command { kind, authenticated: Flag::from(authenticated), ..Command::default() });

@@ -5,12 +5,13 @@
 
 use crate::brake::State;
 use crate::decision::{Class, Decision, Pair, SmallPair};
-use crate::exposure::Holding;
+use crate::exposure::{Holding, value};
 use crate::gate::{Conduct, Gate};
 use crate::limits::InstrumentLimits;
 use crate::refusal::{Refusal, Slot};
 use crate::var::{Shock, tail_count};
 use crate::watch::{Market, millis};
+use keel_core::book::Touch;
 use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
 use keel_core::instrument::Instrument;
 use keel_core::orders::Working;
@@ -121,6 +122,21 @@ impl Measure {
     }
 }
 
+/// `value * bps / 10,000`, rounded up; one machine word where it fits.
+fn bps_of(value: i128, bps: i64) -> i128 {
+    let product = value * i128::from(bps) + 9_999;
+    match u64::try_from(product) {
+        Ok(word) => i128::from(word / 10_000),
+        Err(_) => product.div_euclid(10_000),
+    }
+}
+
+/// Is `a` within `bps` basis points of `b`? Multiplied out, so that nothing is divided.
+fn within(a: Px, b: Px, bps: i64) -> bool {
+    let gap = i128::from(a.raw()) - i128::from(b.raw());
+    b > Px::ZERO && gap.abs() * 10_000 <= i128::from(bps) * i128::from(b.raw())
+}
+
 fn clamp(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value > 0 { i64::MAX } else { i64::MIN })
 }
@@ -169,6 +185,8 @@ pub(crate) struct Question<'a> {
     brake: State,
     /// Coins by which this order moves its side's corner outwards.
     added: Qty,
+    /// Value of that corner then.
+    moved: i128,
     tail: Option<TailSeen>,
 }
 
@@ -203,6 +221,7 @@ impl<'a> Question<'a> {
             conduct: gate.strategies.get(order.strategy.index()),
             brake: gate.brake.effective(order.instrument, order.strategy),
             added,
+            moved: holding.corner(order.side, added),
             tail: None,
         };
         if class == Class::Risk {
@@ -225,16 +244,19 @@ impl<'a> Question<'a> {
 
     /// What the order is worth at the worse of its price and the mark, rounded up.
     fn order_value(&self) -> i128 {
-        let product = i128::from(self.order.px.max(self.market.mark).raw()) * i128::from(self.order.qty.raw());
-        -(-product).div_euclid(i128::from(keel_core::units::SCALE))
+        value(self.order.qty.raw().into(), self.order.px.max(self.market.mark))
     }
 
-    /// Gross exposure before this order, and if it filled.
+    /// Value of this side's corner before the order, and if it filled.
+    fn corner(&self) -> (i128, i128) {
+        (self.holding.corners[self.order.side.index()], self.moved)
+    }
+
+    /// Gross exposure before the order, and if it filled.
     fn gross(&self) -> (i128, i128) {
         let before = self.gate.exposure.gross();
-        let others = before - self.holding.worst_value();
-        let side = self.holding.corner(self.order.side, self.added).max(0);
-        (before, others + side.max(self.holding.corner(self.order.side.opposite(), Qty::ZERO)))
+        let other = self.holding.corners[self.order.side.opposite().index()];
+        (before, before - self.holding.worst_value() + self.moved.max(other).max(0))
     }
 
     fn shock(&self) -> Shock {
@@ -370,12 +392,12 @@ fn stale_mark(q: &Question<'_>) -> Measure {
 }
 
 fn spread(q: &Question<'_>) -> Measure {
-    let width = q.context.touch.and_then(|touch| touch.ask.px.distance_bps(touch.bid.px));
-    Measure::holds(width.is_some_and(|bps| bps <= q.limits.max_spread))
+    let near = |touch: &Touch| within(touch.ask.px, touch.bid.px, q.limits.max_spread);
+    Measure::holds(q.context.touch.as_ref().is_some_and(near))
 }
 
 fn mark_gap(q: &Question<'_>) -> Measure {
-    let near = |a: Px, b: Px| a.distance_bps(b).is_some_and(|bps| bps <= q.limits.max_mark_gap);
+    let near = |a: Px, b: Px| within(a, b, q.limits.max_mark_gap);
     let mark = q.market.mark;
     let to_mid = q.context.touch.is_some_and(|touch| near(touch.mid(), mark));
     Measure::holds(to_mid && (q.market.index.is_zero() || near(q.market.index, mark)))
@@ -404,7 +426,9 @@ fn collar(q: &Question<'_>) -> Measure {
         Side::Buy => q.order.px.max(reference),
         Side::Sell => q.order.px.min(reference),
     };
-    match through.distance_bps(reference) {
+    // most orders wait behind the reference: no division for them
+    let distance = if through == reference && reference > Px::ZERO { Some(0) } else { through.distance_bps(reference) };
+    match distance {
         Some(bps) => Measure::at_most(bps.into(), q.limits.collar),
         None if q.class == Class::Reduce => Measure::holds(true),
         None => Measure::missing(q.limits.collar),
@@ -427,8 +451,8 @@ fn open_orders(q: &Question<'_>) -> Measure {
 }
 
 fn position(q: &Question<'_>) -> Measure {
-    let corner = |added| q.holding.corner(q.order.side, added);
-    Measure::grows(corner(Qty::ZERO), corner(q.added), q.limits.max_position.raw())
+    let (before, after) = q.corner();
+    Measure::grows(before, after, q.limits.max_position.raw())
 }
 
 fn gross(q: &Question<'_>) -> Measure {
@@ -439,18 +463,19 @@ fn gross(q: &Question<'_>) -> Measure {
 fn net(q: &Question<'_>) -> Measure {
     let net = q.gate.exposure.net();
     let (side, other) = (net[q.order.side.index()], net[q.order.side.opposite().index()]);
-    let moved = q.holding.corner(q.order.side, q.added) - q.holding.corner(q.order.side, Qty::ZERO);
-    Measure::grows(side.max(other), (side + moved).max(other), q.gate.limits.max_net.raw())
+    let (before, after) = q.corner();
+    Measure::grows(side.max(other), (side + after - before).max(other), q.gate.limits.max_net.raw())
 }
 
 /// Ours from exposure, or the venue's plus this order: the larger.
 fn margin(q: &Question<'_>) -> Measure {
     let limits = &q.gate.limits;
     let Some(wallet) = q.gate.wallet else { return Measure::missing(0) };
-    let rate = |value: i128| -(-value * i128::from(limits.margin_rate)).div_euclid(10_000);
+    let rate = |value: i128| bps_of(value, limits.margin_rate);
     let (before, after) = q.gross();
     let venue = i128::from(wallet.initial_margin.raw());
-    let allowed = i128::from(wallet.equity.raw().max(0)) * i128::from(limits.max_margin_use) / 10_000;
+    // rounded up, which is one unit of 1e-8 USDT in our favour at most
+    let allowed = bps_of(wallet.equity.raw().max(0).into(), limits.max_margin_use);
     let worst = |gross: i128| rate(gross).max(venue + rate(gross - before));
     Measure::grows(worst(before), worst(after), clamp(allowed))
 }

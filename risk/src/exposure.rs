@@ -46,6 +46,8 @@ pub struct Holding {
     pub best: [Px; 2],
     /// Orders open.
     pub orders: u32,
+    /// Value of the corners as they stand, by [`Side::index`]; see [`Self::corner`].
+    pub corners: [i128; 2],
 }
 
 impl Holding {
@@ -60,11 +62,7 @@ impl Holding {
     /// The larger corner; never below zero.
     #[must_use]
     pub fn worst_value(&self) -> i128 {
-        self.corner(Side::Buy, Qty::ZERO).max(self.corner(Side::Sell, Qty::ZERO)).max(0)
-    }
-
-    fn corners(&self) -> [i128; 2] {
-        [self.corner(Side::Buy, Qty::ZERO), self.corner(Side::Sell, Qty::ZERO)]
+        self.corners[0].max(self.corners[1]).max(0)
     }
 
     /// Coins an order on `side` may still shrink the position by, with everything working on that side filled first.
@@ -100,13 +98,14 @@ fn wide(qty: Qty) -> i128 {
 }
 
 /// `qty * px` in 1e-8 USDT, rounded up.
-fn value(qty: i128, px: Px) -> i128 {
+pub(crate) fn value(qty: i128, px: Px) -> i128 {
+    /// 1e8 is 2^8 of these, so that a product of usual size is shifted and divided in one machine word.
+    const ODD: u64 = SCALE.unsigned_abs() >> 8;
     let product = qty * i128::from(px.raw());
     let scale = i128::from(SCALE);
-    match (i64::try_from(product), product > 0) {
-        // the common size fits one machine division
-        (Ok(small), true) => i128::from((small - 1) / SCALE + 1),
-        _ => -(-product).div_euclid(scale),
+    match u64::try_from((product + scale - 1) >> 8) {
+        Ok(word) => i128::from(word / ODD),
+        Err(_) => -(-product).div_euclid(scale),
     }
 }
 
@@ -280,6 +279,7 @@ impl Exposure {
             }
         };
         match (before, after) {
+            (Some(old), Some(new)) if old.px == new.px => best,
             (Some(old), _) if old.px == best => {
                 let rows = self.open.iter().filter(|row| row.instrument == change.instrument && row.side == side);
                 rows.fold(Px::ZERO, |best, row| better(row.px, best))
@@ -295,9 +295,10 @@ impl Exposure {
             self.lost = true;
             return;
         };
-        let (gross, net) = (holding.worst_value(), holding.corners());
+        let (gross, net) = (holding.worst_value(), holding.corners);
         change(holding);
-        let after = holding.corners();
+        holding.corners = [Side::Buy, Side::Sell].map(|side| holding.corner(side, Qty::ZERO));
+        let after = holding.corners;
         self.gross += holding.worst_value() - gross;
         self.net[0] += after[0] - net[0];
         self.net[1] += after[1] - net[1];

@@ -446,3 +446,49 @@ fn time_in_force_of_a_market_order_ends_at_once() {
         check(&mut desk, &order, expected);
     }
 }
+
+#[test]
+fn a_loss_trips_the_brake_and_only_people_release_it() {
+    let mut limits = limits();
+    (limits.max_stress, limits.trips) = (Notional::whole(100_000), crate::trips::TripLimits::usual());
+    let mut desk = Desk::new(limits);
+    let cost = Notional::whole(50_000);
+    let position = Position { size: qty("1"), cost, ..Position::default() };
+    desk.gate.position(desk.now, InstrumentId(0), &position);
+    let order = |desk: &Desk| Order { instrument: InstrumentId(1), ..desk.order(Side::Buy, "0.01", "50000") };
+    let ask = |desk: &mut Desk| {
+        let order = order(desk);
+        desk.ask(&order)
+    };
+    assert_eq!(ask(&mut desk).failing, 0);
+    desk.refresh(InstrumentId(0), "49200"); // -800 of 100,000 within a minute
+    assert_eq!(ask(&mut desk).first, Refusal::ReducingOnly);
+    desk.refresh(InstrumentId(0), "50000");
+    assert_eq!(ask(&mut desk).brake, State::ReduceOnly, "a loss is not forgiven by a bounce");
+    desk.refresh(InstrumentId(0), "48000");
+    assert_eq!(ask(&mut desk).brake, State::Halted);
+    desk.refresh(InstrumentId(0), "50000");
+    desk.say(CommandKind::Arm, true);
+    assert_eq!(ask(&mut desk).brake, State::Active);
+}
+
+#[test]
+fn margin_and_catastrophes_are_watched_on_time_alone() {
+    let mut desk = Desk::new(Limits { max_stress: Notional::whole(1_000), ..limits() });
+    desk.hold("0.1");
+    desk.gate.tick(desk.now);
+    // 5,000 USDT lose more than 2,600 in March 2020: 260 % of the limit
+    assert_eq!(
+        (desk.gate.brake().global(), desk.gate.trips().worst().1),
+        (State::Halted, Some(crate::trips::Cause::Stress))
+    );
+    let mut desk = Desk::new(limits());
+    let wallet = Wallet { equity: Notional::whole(100), maintenance_margin: Notional::whole(66), ..Wallet::default() };
+    desk.gate.exec(desk.now, &ExecEvent::Wallet(wallet));
+    desk.gate.tick(desk.now);
+    assert_eq!(desk.gate.brake().global(), State::ReduceOnly);
+    desk.wallet(-1);
+    desk.pass(1_000);
+    desk.gate.tick(desk.now);
+    assert_eq!(desk.gate.brake().global(), State::Halted);
+}

@@ -6,6 +6,7 @@
 pub mod backtest;
 pub mod brake;
 mod checks;
+pub mod consent;
 pub mod decision;
 pub mod exposure;
 pub mod gate;
@@ -13,8 +14,11 @@ pub mod history;
 pub mod limits;
 mod normal;
 pub mod refusal;
+pub mod register;
+pub mod sizing;
 pub mod stress;
 mod traffic;
+pub mod trips;
 pub mod var;
 mod watch;
 

@@ -11,6 +11,7 @@
 //! | milliseconds | `max_book_age`, `max_mark_age`, `duplicate_window`, `reject_window`, `execution_window`, `funding_blackout` |
 //! | messages a second | `message_rate`, `strategy_rate` |
 
+use crate::trips::{Ladder, TripLimits};
 use keel_core::ids::{MAX_INSTRUMENTS, MAX_STRATEGIES, Symbol};
 use keel_core::instrument::Instruments;
 use keel_core::orders::MAX_ORDERS;
@@ -118,6 +119,8 @@ pub struct Limits {
     pub funding_blackout: u64,
     /// Milliseconds between full recomputations of the incremental sums. 10 to 60,000.
     pub drift_interval: u64,
+    /// When the brake trips by itself. Thresholds more than 0, each at least the one before.
+    pub trips: TripLimits,
     /// Every instrument's limits, where nothing else is said.
     pub instrument: InstrumentLimits,
     /// Instruments with limits of their own.
@@ -201,6 +204,7 @@ impl Limits {
             ((10..=60_000).contains(&self.drift_interval), "drift_interval"),
             ((1..=MAX_STRATEGIES).contains(&self.strategies.len()), "strategies"),
             (self.overrides.len() <= MAX_INSTRUMENTS, "overrides"),
+            (self.trips.ladders.iter().all(Ladder::is_sound), "trips"),
         ])?;
         self.tail.as_ref().map_or(Ok(()), TailLimits::check)?;
         self.instrument.check()?;
@@ -247,6 +251,7 @@ impl Limits {
             execution_window: 3_600_000,
             funding_blackout: 0,
             drift_interval: 1_000,
+            trips: TripLimits::usual(),
             instrument,
             overrides: Vec::new(),
             strategies: vec![strategy; 4],

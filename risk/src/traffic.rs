@@ -13,9 +13,9 @@ const NANOS: u64 = 1_000_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     /// In 1e-9 tokens.
-    level: u128,
+    level: u64,
     rate: u64,
-    burst: u128,
+    burst: u64,
     at: Mono,
 }
 
@@ -23,24 +23,31 @@ impl Bucket {
     /// Full, gaining `rate` tokens a second up to `burst`.
     #[must_use]
     pub(crate) fn new(rate: u32, burst: u32) -> Self {
-        let burst = u128::from(burst) * u128::from(NANOS);
+        let burst = u64::from(burst) * NANOS;
         Self { level: burst, rate: u64::from(rate), burst, at: Mono::default() }
+    }
+
+    /// The same tokens under another rate: a change of limits is no gift of a burst.
+    pub(crate) fn retuned(&self, now: Mono, rate: u32, burst: u32) -> Self {
+        let fresh = Self::new(rate, burst);
+        Self { level: self.level_at(now).min(fresh.burst), at: now, ..fresh }
     }
 
     /// Whole tokens at `now`.
     #[must_use]
     pub(crate) fn tokens(&self, now: Mono) -> u32 {
-        u32::try_from(self.level_at(now) / u128::from(NANOS)).unwrap_or(u32::MAX)
+        u32::try_from(self.level_at(now) / NANOS).unwrap_or(u32::MAX)
     }
 
     /// Takes one token; an empty bucket stays empty.
     pub(crate) fn take(&mut self, now: Mono) {
-        self.level = self.level_at(now).saturating_sub(u128::from(NANOS));
+        self.level = self.level_at(now).saturating_sub(NANOS);
         self.at = self.at.max(now);
     }
 
-    fn level_at(&self, now: Mono) -> u128 {
-        (self.level + u128::from(now.since(self.at)) * u128::from(self.rate)).min(self.burst)
+    fn level_at(&self, now: Mono) -> u64 {
+        let gained = now.since(self.at).saturating_mul(self.rate);
+        self.level.saturating_add(gained).min(self.burst)
     }
 }
 
@@ -103,6 +110,11 @@ impl Window {
     #[must_use]
     pub(crate) fn new(most: u32, span: u64) -> Self {
         Self { at: vec![Mono::default(); (most as usize).max(1)], next: 0, seen: 0, span, latched: false }
+    }
+
+    /// Counting anew under other bounds; what is latched stays latched.
+    pub(crate) fn retuned(&self, most: u32, span: u64) -> Self {
+        Self { latched: self.latched, ..Self::new(most, span) }
     }
 
     /// It happened.

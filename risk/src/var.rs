@@ -24,7 +24,7 @@ use keel_core::ids::{InstrumentId, Symbol};
 use keel_core::instrument::Instruments;
 
 /// Scenarios a lane: rows are padded to a multiple.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Scenarios needed for each expected exceedance: five points in the tail.
 pub const TAIL_POINTS: usize = 5;
 /// Scenarios a set may hold; more are refused.
@@ -133,6 +133,7 @@ pub struct Outcomes {
     filled: Vec<Lane>,
     worst: Vec<Lane>,
     fresh: Vec<Lane>,
+    scratch: Vec<f64>,
     sound: bool,
 }
 
@@ -145,7 +146,8 @@ impl Outcomes {
     pub fn new(scenarios: Scenarios) -> Self {
         let lanes = vec![Lane::default(); scenarios.lanes];
         let legs = vec![Legs::default(); scenarios.covered.len()];
-        Self { scenarios, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
+        let scratch = Vec::with_capacity(scenarios.count);
+        Self { scenarios, scratch, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
     }
 
     /// What it is measured with.
@@ -176,28 +178,37 @@ impl Outcomes {
 
     /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
+    #[allow(clippy::needless_range_loop, reason = "three arrays in step are one vector instruction")]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of scenarios are small")]
+    #[allow(clippy::cast_sign_loss, reason = "no more stand above the floor than there are")]
     pub fn tail(&self, limit: f64, shock: Shock) -> Tail {
         let known = self.sound && shock.value.abs() < ABSURD && (0.0..ABSURD).contains(&shock.cost) && limit > 0.0;
         let Some(row) = self.scenarios.row(shock.instrument).filter(|_| known) else {
             return Tail { beyond: u32::MAX, excess: f64::INFINITY };
         };
         let floor = shock.cost - limit;
-        let (mut within, mut excess) = ([0u32; LANES], [0.0f64; LANES]);
+        // counting those known to stand above the floor makes a NaN a loss; floats, to stay in the width of the lanes
+        let mut within = [0.0f64; LANES];
         for (worst, returns) in self.worst.iter().zip(row) {
             for lane in 0..LANES {
-                let under = floor - (worst.0[lane] + (shock.value * returns.0[lane]).min(0.0));
-                // counting those known to be above the floor makes a NaN a loss
-                within[lane] += u32::from(under <= 0.0);
-                excess[lane] += if under <= 0.0 { 0.0 } else { under };
+                let above = worst.0[lane] + below_zero(shock.value * returns.0[lane]) >= floor;
+                within[lane] += if above { 1.0 } else { 0.0 };
             }
         }
         let (all, count) = (self.worst.len() * LANES, self.scenarios.count);
-        let within = within.iter().sum::<u32>() as usize;
         // padding stands at zero: above the floor, unless the order's certain cost alone is beyond the limit
-        let (padding, padded) = if floor > 0.0 { ((all - count) as f64 * floor, 0) } else { (0.0, all - count) };
-        let beyond = u32::try_from(count - (within - padded)).unwrap_or(u32::MAX);
-        Tail { beyond, excess: excess.iter().sum::<f64>() - padding }
+        let padded = if floor > 0.0 { 0.0 } else { (all - count) as f64 };
+        let beyond = count as f64 - (within.iter().sum::<f64>() - padded);
+        let excess = if beyond > 0.0 { self.excess(row, floor, shock.value) } else { 0.0 };
+        Tail { beyond: beyond as u32, excess }
+    }
+
+    /// What lies below the floor, together. Rare: most orders leave nothing there.
+    #[cold]
+    fn excess(&self, row: &[Lane], floor: f64, value: f64) -> f64 {
+        let worst = unpadded(&self.worst, self.scenarios.count).zip(unpadded(row, self.scenarios.count));
+        let under = worst.map(|(w, r)| floor - (w + below_zero(value * r)));
+        under.map(|under| if under <= 0.0 { 0.0 } else { under }).sum()
     }
 
     /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain
@@ -209,11 +220,22 @@ impl Outcomes {
         let mut losses = [f64::NEG_INFINITY; LANES];
         for (worst, returns) in self.worst.iter().zip(row) {
             for ((most, worst), r) in losses.iter_mut().zip(worst.0).zip(returns.0) {
-                let loss = shock.cost - (worst + (shock.value * r).min(0.0));
+                let loss = shock.cost - (worst + below_zero(shock.value * r));
                 *most = if loss <= *most { *most } else { loss };
             }
         }
         losses.iter().fold(shock.cost, |most: f64, loss| if *loss <= most { most } else { *loss })
+    }
+
+    /// Exact value at risk and shortfall with everything open filled at worst; `None` when a number is none. Uses scratch of
+    /// its own: nothing is allocated.
+    pub fn worst_risk(&mut self, tail_bps: u32) -> Option<Risk> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend(unpadded(&self.worst, self.scenarios.count));
+        let risk = if self.sound { measure(&mut scratch, tail_bps) } else { None };
+        self.scratch = scratch;
+        risk
     }
 
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
@@ -230,8 +252,11 @@ impl Outcomes {
                 for (sum, returns) in worst.iter_mut().zip(row) {
                     for lane in 0..LANES {
                         let r = returns.0[lane];
-                        sum.0[lane] +=
-                            if filled_pass { step.position * r } else { step.down * r.min(0.0) + step.up * r.max(0.0) };
+                        sum.0[lane] += if filled_pass {
+                            step.position * r
+                        } else {
+                            step.down * below_zero(r) + step.up * above_zero(r)
+                        };
                     }
                 }
             }
@@ -245,6 +270,15 @@ impl Outcomes {
         self.fresh = worst;
         if drift.is_finite() { drift / gross.max(1.0) } else { f64::INFINITY }
     }
+}
+
+/// `x` where it is a loss. One instruction, where `f64::min` must care for NaN; the callers know that `x` is a number.
+fn below_zero(x: f64) -> f64 {
+    if x < 0.0 { x } else { 0.0 }
+}
+
+fn above_zero(x: f64) -> f64 {
+    if x > 0.0 { x } else { 0.0 }
 }
 
 fn unpadded(lanes: &[Lane], count: usize) -> impl Iterator<Item = f64> + '_ {
@@ -266,11 +300,17 @@ impl Step {
     }
 
     fn add(self, row: &[Lane], filled: &mut [Lane], worst: &mut [Lane]) {
-        for ((filled, worst), returns) in filled.iter_mut().zip(worst).zip(row) {
+        if self.position != 0.0 {
+            for (filled, returns) in filled.iter_mut().zip(row) {
+                for lane in 0..LANES {
+                    filled.0[lane] += self.position * returns.0[lane];
+                }
+            }
+        }
+        for (worst, returns) in worst.iter_mut().zip(row) {
             for lane in 0..LANES {
                 let r = returns.0[lane];
-                filled.0[lane] += self.position * r;
-                worst.0[lane] += self.down * r.min(0.0) + self.up * r.max(0.0);
+                worst.0[lane] += self.down * below_zero(r) + self.up * above_zero(r);
             }
         }
     }

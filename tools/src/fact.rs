@@ -4,10 +4,10 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, ExecKind, Fill, Flag, Health, HealthReason,
-    HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate,
-    PriceLimit, Reconciliation, Resolution, Sent, SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition,
-    VenueStatus, Wallet, read,
+    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, ExecKind, Fill, Flag,
+    Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind,
+    OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent, SentOutcome, Side, Start, Stop, Ticker,
+    TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;

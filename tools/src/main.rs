@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use keel_tools::{checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
 use std::process::ExitCode;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
@@ -33,6 +33,8 @@ enum Job {
     Checkpoint(checkpoint::Args),
     /// Write the proof that one record stands in a signed journal.
     Prove(prove::Args),
+    /// Compress a journal's sealed segments where they lie.
+    Archive(archive::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
 }
@@ -59,6 +61,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
+        Job::Archive(args) => archive::run(args),
         Job::Decode(args) => decode::run(args),
     }
 }

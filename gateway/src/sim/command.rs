@@ -161,6 +161,15 @@ impl Exchange {
                 self.maintenance = line.flag("on")?.ok_or("maintenance needs on=true or on=false")?;
                 Ok(())
             }
+            "hangup" => {
+                let channel = line.channel()?;
+                let gone: Vec<u64> = self.conns.iter().filter(|(_, c)| c.channel == channel).map(|(id, _)| *id).collect();
+                for conn in gone {
+                    self.forget(conn);
+                    self.out.push_back(super::Output::Close { conn });
+                }
+                Ok(())
+            }
             "restart" | "crossed" => {
                 let symbol = self.symbol_word(&line)?;
                 self.spoil_book(symbol, line.verb == "crossed");

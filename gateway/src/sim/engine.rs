@@ -4,7 +4,7 @@
 //! and closed, a fill without a counterparty (the tape's is the market account, number 0), a refused request that
 //! changed anything.
 
-use super::account::{Account, LogRow, part, remember};
+use super::account::{Account, LogRow, Position, part, remember};
 use super::book::{Book, reaches};
 use super::codes::{self, Refusal};
 use super::order::{Amend, Closing, Execution, Kind, Order, Place, Smp, Status, Target, Tif, side_text};
@@ -24,7 +24,8 @@ pub(super) const MARKET: usize = 0;
 pub(super) enum Event {
     Order(Box<Order>),
     Execution(usize, Box<Execution>),
-    Position(usize, usize, u8),
+    /// Account, symbol, leg, and the position as it was then.
+    Position(usize, usize, u8, Box<Position>),
     Wallet(usize),
     /// A public print: symbol, taker side, price, quantity.
     Print(usize, Side, Px, Qty),
@@ -426,10 +427,15 @@ impl Engine {
         if self.accounts[account].house {
             return;
         }
-        self.events.push(Event::Position(account, symbol, idx));
+        self.tell_position(account, symbol, idx);
         if traded {
             self.events.push(Event::Wallet(account));
         }
+    }
+
+    pub(super) fn tell_position(&mut self, account: usize, symbol: usize, idx: u8) {
+        let position = Box::new(self.accounts[account].position(symbol, idx));
+        self.events.push(Event::Position(account, symbol, idx, position));
     }
 
     /// Resting orders that could only reduce a position which is gone end with it.
@@ -592,7 +598,7 @@ impl Engine {
         let position = of
             .positions
             .entry((symbol, order.idx))
-            .or_insert_with(|| super::account::Position { created: now_ms, ..super::account::Position::default() });
+            .or_insert_with(|| Position { created: now_ms, ..Position::default() });
         let was_open = position.size.abs();
         let (closed, gain) = position.trade(signed, value, now_ms);
         let open_fee = if closed.is_zero() { Notional::ZERO } else { part(position.open_fee, closed, was_open) };

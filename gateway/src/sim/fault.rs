@@ -6,6 +6,7 @@
 //! | line | what happens |
 //! |---|---|
 //! | `disconnect channel=C [after=N]` | the next frame on C is cut after N bytes and the socket closed |
+//! | `hangup channel=C` | every socket on C is closed now |
 //! | `silent channel=C for_ms=T` | frames on C vanish for T; the socket stays open |
 //! | `latency channel=C ms=A [jitter_ms=J] [for_ms=T]` | frames on C leave A to A+J late, in order |
 //! | `slow channel=C bytes_per_s=R [for_ms=T]` | frames on C leave at R bytes a second |

@@ -276,7 +276,7 @@ impl Engine {
         create_type: &'static str,
     ) {
         self.set_status(account, symbol, idx, PositionStatus::Liq);
-        self.events.push(Event::Position(account, symbol, idx));
+        self.tell_position(account, symbol, idx);
         let long = size.raw() > 0;
         let (side, of) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
         let bust = self.quotes[symbol].mark;
@@ -288,7 +288,7 @@ impl Engine {
             self.deleverage(now_ms, account, symbol, idx, side, left);
         }
         self.set_status(account, symbol, idx, PositionStatus::Normal);
-        self.events.push(Event::Position(account, symbol, idx));
+        self.tell_position(account, symbol, idx);
     }
 
     fn set_status(&mut self, account: usize, symbol: usize, idx: u8, status: PositionStatus) {

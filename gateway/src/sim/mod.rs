@@ -354,9 +354,9 @@ impl Exchange {
                     }
                     self.executions(account, &fills);
                 }
-                Event::Position(account, symbol, idx) => {
+                Event::Position(account, symbol, idx, position) => {
                     self.private(account, "position", |ex, out| {
-                        rows::position(out, &ex.engine, account, symbol, idx, true);
+                        rows::position(out, &ex.engine, account, symbol, idx, &position, true);
                     });
                 }
                 Event::Wallet(account) => {
@@ -430,3 +430,12 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod trials;

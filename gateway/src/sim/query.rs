@@ -453,7 +453,9 @@ impl Exchange {
             .s("nextPageCursor", &next)
             .s("category", "linear")
             .with("list", |out| {
-                array(out, found, |out, (symbol, idx)| rows::position(out, &self.engine, account, symbol, idx, false));
+                array(out, found, |out, (symbol, idx)| {
+                    rows::position(out, &self.engine, account, symbol, idx, &of.position(symbol, idx), false);
+                });
             })
             .end();
         Ok(out)

@@ -137,10 +137,17 @@ pub(super) fn fast(out: &mut String, engine: &Engine, e: &Execution) {
 }
 
 /// One position row; streams say `entryPrice`, REST says `avgPrice`.
-pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol: usize, idx: u8, stream: bool) {
+pub(super) fn position(
+    out: &mut String,
+    engine: &Engine,
+    account: usize,
+    symbol: usize,
+    idx: u8,
+    p: &Position,
+    stream: bool,
+) {
     let of = &engine.accounts[account];
     let (spec, mark) = (&engine.specs[symbol], engine.quotes[symbol].mark);
-    let p = of.position(symbol, idx);
     let flat = p.size.is_zero();
     let value = mark.mul_floor(p.size.abs()).unwrap_or(Notional::ZERO);
     let (leverage, (taker, _)) = (of.leverage[symbol], engine.rates(account, symbol));
@@ -151,7 +158,7 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         let mm = margin::maintenance(value, leverage, spec.mmr, taker, short);
         (margin::initial(value, leverage, taker, short), mm)
     };
-    let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, &p) };
+    let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, p) };
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", spec.symbol())
@@ -175,7 +182,7 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         .f("markPrice", mark.raw(), spec.price_places)
         .d("leverage", i64::from(leverage) * (SCALE / 100))
         .s("positionBalance", "0")
-        .s("breakEvenPrice", &break_even(&p, taker))
+        .s("breakEvenPrice", &break_even(p, taker))
         .n("autoAddMargin", 0)
         .d("positionIM", im.raw())
         .d("positionIMByMp", im.raw())

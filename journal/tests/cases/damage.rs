@@ -1,7 +1,7 @@
 //! Bytes changed, removed, inserted, reordered: all of it is detected and named.
 
-use super::support::{Luck, read_all, scratch, small, written};
-use keel_journal::{Options, Reader, Report, What, Writer, verify};
+use super::support::{Luck, read_all, scratch, small, try_open, written};
+use keel_journal::{Options, Reader, Report, What, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,13 +64,13 @@ fn every_length_a_file_may_be_cut_to_is_named() {
         for len in (0..sound.len()).step_by(61).chain([sound.len() - 1]) {
             fs::write(&file, &sound[..len]).unwrap();
             assert!(!verify(dir.path()).is_sound(), "{} cut to {len}", file.display());
-            assert!(Writer::open(dir.path(), small()).is_err(), "{} cut to {len}", file.display());
+            assert!(try_open(dir.path(), small()).is_err(), "{} cut to {len}", file.display());
         }
         fs::write(&file, [&sound[..], b"more"].concat()).unwrap();
         assert!(!verify(dir.path()).is_sound());
         fs::write(&file, &sound).unwrap();
     }
-    assert!(Writer::open(dir.path(), small()).is_ok());
+    assert!(try_open(dir.path(), small()).is_ok());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_writer_never_goes_on_from_damage_unseen() {
         let mut spoilt = fs::read(active).unwrap();
         spoilt[at] ^= 0x10;
         fs::write(active, &spoilt).unwrap();
-        if let Ok((_, keeper)) = Writer::open(dir.path(), small()) {
+        if let Ok((_, keeper)) = try_open(dir.path(), small()) {
             let recovery = keeper.recovery();
             assert!(recovery.cut.is_some() || recovery.torn, "byte {at} went unseen");
             assert!(!recovery.torn || recovery.last.0 == 100);
@@ -154,7 +154,7 @@ fn missing_foreign_and_mixed_files_are_refused_by_name() {
             Some(bytes) => fs::write(&files[1], bytes).unwrap(),
             None => fs::remove_file(&files[1]).unwrap(),
         }
-        let open = Writer::open(dir.path(), small()).unwrap_err().to_string();
+        let open = try_open(dir.path(), small()).unwrap_err().to_string();
         assert_eq!(open, format!("0000000002.keel byte 0: {sentence}"));
         let report = verify(dir.path());
         assert!(report.damages.iter().any(|damage| damage.to_string() == open), "{:?}", report.damages);
@@ -181,7 +181,7 @@ fn arbitrary_bytes_end_in_an_error_never_in_a_panic() {
         assert_eq!(verify(dir.path()).is_sound(), bytes == sound);
         let _ = read_all(dir.path());
         let _ = Reader::open_at(dir.path(), keel_core::ids::Seq(rng.below(120) as u64));
-        let _ = Writer::open(dir.path(), Options { max_bytes: 1, ..small() });
+        let _ = try_open(dir.path(), Options { max_bytes: 1, ..small() });
         fs::write(file, &sound).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! The ordinary life of a journal: written, read, rolled, closed, continued.
 
-use super::support::{at, blob, duty, read_all, small, written};
+use super::support::{at, blob, duty, open, read_all, small, try_open, written};
 use keel_core::agent::Agent;
 use keel_core::event::{Kind, Timer};
 use keel_core::ids::Seq;
@@ -69,10 +69,10 @@ fn the_hashes_do_not_depend_on_how_often_it_was_restarted() {
 #[test]
 fn two_writers_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Writer::open(dir.path(), small()).unwrap();
+    let first = open(dir.path(), small());
     assert!(matches!(Writer::open(dir.path(), small()), Err(OpenError::Busy)));
     drop(first);
-    assert!(Writer::open(dir.path(), small()).is_ok());
+    assert!(try_open(dir.path(), small()).is_ok());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_journal_in_memory_is_used_up_to_the_last_frame_and_then_full() {
 fn a_reader_follows_a_live_writer_across_rolls() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { segment_bytes: 64 << 10, ..small() };
-    let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), options);
     let stop = std::sync::atomic::AtomicBool::new(false);
     const COUNT: u64 = 40_000;
     std::thread::scope(|scope| {
@@ -166,7 +166,7 @@ fn a_reader_starts_anywhere() {
 #[test]
 fn durable_follows_head() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, mut keeper) = Writer::open(dir.path(), small()).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), small());
     let gauge = writer.gauge();
     for n in 1..=10 {
         writer.fact(at(n), Seq::NONE, &blob(n, 8)).unwrap();
@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn equals_a_vector(steps in prop::collection::vec((0u8..10, 0usize..600), 1..120)) {
         let dir = tempfile::tempdir().unwrap();
-        let mut pair = Some(Writer::open(dir.path(), small()).unwrap());
+        let mut pair = Some(open(dir.path(), small()));
         let mut model: Vec<(Seq, Vec<u8>)> = Vec::new();
         for (step, len) in steps {
             let (mut writer, mut keeper) = pair.take().unwrap();
@@ -204,7 +204,7 @@ proptest! {
                 }
             }
             if pair.is_none() {
-                pair = Some(Writer::open(dir.path(), small()).unwrap());
+                pair = Some(open(dir.path(), small()));
             }
         }
         drop(pair);

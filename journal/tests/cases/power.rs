@@ -4,11 +4,11 @@
 //! for good shows what it held in some picture, chosen by luck; what was synced shows what it holds now. From that a
 //! directory is rebuilt, and the journal must come up with everything it called durable.
 
-use super::support::{Luck, at, blob, read_all, scratch, small};
+use super::support::{Luck, at, blob, open, read_all, scratch, small, try_open};
 use keel_core::agent::Agent;
 use keel_core::ids::Seq;
 use keel_core::permit::Log;
-use keel_journal::{Durability, Options, Writer, frame, verify};
+use keel_journal::{Durability, Options, frame, verify};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn what_was_durable_survives_any_order_of_writeback() {
         let dir = scratch();
         let durability = if round % 4 == 0 { Durability::Sync } else { Durability::Window };
         let options = Options { durability, sync_nanos: 5_000_000, ..small() };
-        let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
+        let (mut writer, mut keeper) = open(dir.path(), options);
         let mut pictures = vec![picture(dir.path())];
         let mut n = 0;
         for step in 0..4 + rng.below(12) {
@@ -83,7 +83,7 @@ fn what_was_durable_survives_any_order_of_writeback() {
             }
             fs::write(after.path().join(name), rebuilt).unwrap();
         }
-        let (writer, keeper) = Writer::open(after.path(), options)
+        let (writer, keeper) = try_open(after.path(), options)
             .unwrap_or_else(|why| panic!("round {round}, {durable} durable of {n}: {why}"));
         let head = writer.head().0;
         assert!(head >= durable, "round {round}: {head} of {durable} durable records came up");
@@ -105,7 +105,7 @@ fn what_was_durable_survives_any_order_of_writeback() {
 fn with_sync_a_decision_is_durable_before_its_proof_is_there() {
     let dir = scratch();
     let options = Options { durability: Durability::Sync, ..small() };
-    let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), options);
     let gauge = writer.gauge();
     for n in 1..=60 {
         writer.fact(at(n), Seq::NONE, &blob(n, LEN)).unwrap();

@@ -248,7 +248,6 @@ impl Exchange {
             Input::Tape { frame } => self.taped(frame),
             Input::Timer => {}
         }
-        self.flush();
     }
 
     /// Time reaches `now`, skewed if a fault says so; it never goes back.
@@ -256,11 +255,16 @@ impl Exchange {
         let skew = self.faults.skew_ms.saturating_mul(1_000_000);
         let now = Wall::from_nanos(now.nanos().saturating_add_signed(skew));
         self.now = self.now.max(now);
+        self.flush(); // nothing to do for whoever drained poll
         self.tick();
     }
 
     /// The next thing to do; `None` when there is nothing.
     pub fn poll(&mut self) -> Option<Output> {
+        // Answers first: what the streams tell is written when somebody asks for it.
+        if self.out.is_empty() && !self.engine.events.is_empty() {
+            self.flush();
+        }
         self.out.pop_front()
     }
 

@@ -320,6 +320,12 @@ impl Exchange {
     }
 
     fn connect(&mut self, conn: u64, channel: Channel, query: &str, ip: IpAddr) {
+        const SPAN_MS: u64 = 300_000;
+        let (now_ms, most) = (self.now_ms(), self.config.connect_limit);
+        let fits = self.limits.address(ip, limits::Door::Connect, most, SPAN_MS, now_ms);
+        if !fits || self.conns.values().filter(|c| c.ip == ip).count() >= self.config.sockets_limit {
+            return self.out.push_back(Output::Close { conn });
+        }
         let name = self.engine.uuid(conn, 2);
         let of = Conn::new(channel, ip, name, query, self.config.idle_ms, self.now_ms());
         self.conns.insert(conn, of);

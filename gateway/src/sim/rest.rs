@@ -106,7 +106,7 @@ impl Exchange {
     pub(super) fn http(&mut self, token: u64, request: &Request<'_>) {
         self.stats.http += 1;
         let now_ms = self.now_ms();
-        if !self.limits.address(request.ip, self.config.ip_limit, IP_SPAN_MS, now_ms) {
+        if !self.limits.address(request.ip, limits::Door::Http, self.config.ip_limit, IP_SPAN_MS, now_ms) {
             let body = br#"{"retCode":10006,"retMsg":"access too frequent","result":{},"retExtInfo":{}}"#.to_vec();
             return self.out.push_back(Output::Reply { token, status: 403, headers: Vec::new(), body });
         }

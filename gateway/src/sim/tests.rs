@@ -506,3 +506,81 @@ fn closed_profit_includes_both_fees() {
     assert_eq!(row["closedPnl"], "0.389725");
     desk.audit();
 }
+
+#[test]
+fn an_address_that_knocks_too_often_is_turned_away() {
+    let mut desk = quoted();
+    desk.ex.config.ip_limit = 3;
+    let codes: Vec<u16> = (0..4).map(|_| desk.http("GET", "/v5/market/time", "", &[], b"").0).collect();
+    assert_eq!(codes, [200, 200, 200, 403]);
+    desk.pass(5_000);
+    assert_eq!(desk.http("GET", "/v5/market/time", "", &[], b"").0, 200);
+    desk.ex.config.connect_limit = 5;
+    desk.raw.clear();
+    for conn in 100..110 {
+        desk.input(Input::Connect { conn, channel: Channel::Public, query: "", ip: IP });
+    }
+    assert!(desk.raw.contains(&Output::Close { conn: 109 }));
+}
+
+#[test]
+fn pings_are_answered_as_each_endpoint_does() {
+    let mut desk = quoted();
+    let ms = desk.now_ms;
+    let mut pong = |conn: u64, text: &str| {
+        desk.raw.clear();
+        desk.say(conn, text);
+        let Some(Output::Send { bytes, .. }) = desk.raw.first() else { panic!() };
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let id = |text: &str| text.split("onn").nth(1).unwrap().split('"').nth(2).unwrap().to_owned();
+        text.replace(&id(&text), "C")
+    };
+    assert_eq!(
+        pong(PUBLIC, r#"{"op":"ping","args":[]}"#),
+        r#"{"success":true,"ret_msg":"pong","conn_id":"C","req_id":"","op":"ping"}"#
+    );
+    assert_eq!(
+        pong(11, r#"{"req_id":"7","op":"ping"}"#),
+        format!(r#"{{"req_id":"7","op":"pong","args":["{ms}"],"conn_id":"C"}}"#)
+    );
+    assert_eq!(
+        pong(12, r#"{"op":"ping"}"#),
+        format!(r#"{{"retCode":0,"retMsg":"OK","op":"pong","data":["{ms}"],"connId":"C"}}"#)
+    );
+}
+
+#[test]
+fn a_silent_socket_is_closed_after_its_idle_time() {
+    let mut desk = quoted();
+    desk.input(Input::Connect { conn: 70, channel: Channel::Private, query: "max_active_time=30s", ip: IP });
+    desk.raw.clear();
+    desk.pass(29_000);
+    assert!(!desk.raw.contains(&Output::Close { conn: 70 }));
+    desk.pass(40_000);
+    assert!(desk.raw.contains(&Output::Close { conn: 70 }));
+    assert!(!desk.raw.contains(&Output::Close { conn: PUBLIC }), "ten minutes for everyone else");
+}
+
+#[test]
+fn bands_and_bars_are_streamed_and_generated_books_repeat() {
+    let mut desk = desk(1, MarketSource::Generated);
+    desk.say(
+        PUBLIC,
+        r#"{"op":"subscribe","args":["priceLimit.BTCUSDT","kline.1.BTCUSDT","orderbook.1.BTCUSDT","orderbook.200.BTCUSDT","orderbook.1000.BTCUSDT"]}"#,
+    );
+    desk.pass(10_000);
+    for topic in ["priceLimit.BTCUSDT", "kline.1.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.200.BTCUSDT", "orderbook.1000.BTCUSDT"] {
+        let count = desk.heard.iter().filter(|(_, v)| v["topic"] == topic).count();
+        assert!(count > 5, "{topic}: {count}");
+    }
+    let queries = [
+        "/v5/market/tickers", "/v5/market/orderbook", "/v5/market/recent-trade", "/v5/market/price-limit",
+        "/v5/market/risk-limit", "/v5/market/instruments-info",
+    ];
+    for path in queries {
+        let answer = desk.http("GET", path, "category=linear&symbol=BTCUSDT", &[], b"").1;
+        assert_eq!(answer["retCode"], 0, "{path}: {answer}");
+    }
+    let bars = desk.http("GET", "/v5/market/kline", "category=linear&symbol=BTCUSDT&interval=1", &[], b"").1;
+    assert_eq!(bars["result"]["list"][0].as_array().unwrap().len(), 7);
+}

@@ -162,6 +162,6 @@ fn the_generated_market_is_like_the_recorded_one() {
         println!("{name:24} {real:>10.3} {ours:>10.3}");
     }
     for (name, real, ours) in rows {
-        assert!(ours > real / 3.0 && ours < real * 3.0, "{name}: recorded {real}, generated {ours}");
+        assert!(ours > real / 2.0 && ours < real * 2.0, "{name}: recorded {real}, generated {ours}");
     }
 }

@@ -13,6 +13,8 @@
 //! The model of fills against a tape stands in `tape.rs`, of the generated market in `house.rs`, of money in
 //! `account.rs` and `margin.rs`.
 
+#![doc = include_str!("conformance.md")]
+
 mod account;
 mod auth;
 mod book;

@@ -62,7 +62,11 @@ impl Count {
                 let (px, qty) = (row[0].as_str().unwrap_or(""), row[1].as_str().unwrap_or(""));
                 let (px, qty) = (Px::parse(px.as_bytes()).unwrap(), Qty::parse(qty.as_bytes()).unwrap());
                 changed += 1;
-                if qty.is_zero() { levels.remove(&px) } else { levels.insert(px, qty) };
+                if qty.is_zero() {
+                    levels.remove(&px)
+                } else {
+                    levels.insert(px, qty)
+                };
             }
         }
         if json["type"] == "delta" {

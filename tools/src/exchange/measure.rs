@@ -74,7 +74,11 @@ fn measure_book_updates_published_in_process() {
         let nanos = watch.nanos(start, watch.ticks()).max(1);
         let rate = u128::from(sent) * 1_000_000_000 / u128::from(nanos);
         let cost = nanos / tape.len() as u64;
-        println!("{}: {} taped, {sent} published ({bytes} B), {cost} ns a frame, {rate} frames/s", path.display(), tape.len());
+        println!(
+            "{}: {} taped, {sent} published ({bytes} B), {cost} ns a frame, {rate} frames/s",
+            path.display(),
+            tape.len()
+        );
     }
 }
 
@@ -141,6 +145,9 @@ fn measure_frames_over_a_loopback_socket() {
         got += 1;
     }
     let nanos = watch.nanos(start, watch.ticks()).max(1);
-    println!("{got} frames over one plain loopback socket: {} frames/s", u128::from(got) * 1_000_000_000 / u128::from(nanos));
+    println!(
+        "{got} frames over one plain loopback socket: {} frames/s",
+        u128::from(got) * 1_000_000_000 / u128::from(nanos)
+    );
     running.join().unwrap();
 }

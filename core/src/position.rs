@@ -61,9 +61,15 @@ impl Position {
         if fill.seq != 0 && fill.seq <= self.base {
             return Some(self);
         }
+        let late = fill.seq < self.seq;
         self.seq = self.seq.max(fill.seq);
         let (size, realised) = (self.size, self.realised);
         let mut next = self.moved(fill)?;
+        if late {
+            // it belongs before what is counted already: where lives began and ended is not known any more
+            next.life = None;
+            return Some(next);
+        }
         next.life = life_after(self.life, size, &next, fill, next.realised.raw().checked_sub(realised.raw())?);
         Some(next)
     }

@@ -63,6 +63,7 @@ pub struct RateHeader {
 
 /// What happened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "an order is moved in once, and a box would be an allocation")]
 pub enum Input<'a> {
     /// The engine wants this at the venue.
     Order(Recorded<Approved>),
@@ -158,6 +159,7 @@ pub struct Gateway {
     private: PrivateSession,
     trade: TradeSession,
     encoder: Encoder,
+    self_match: SelfMatch,
     budget: Budget,
     decoder: Decoder,
     reconcile: Reconcile,
@@ -183,6 +185,7 @@ impl Gateway {
             private: if config.guarded { private.guarded() } else { private },
             trade: TradeSession::new(signer.clone(), instruments, splitmix(&mut luck)),
             encoder: Encoder::new(instruments, config.self_match, config.run),
+            self_match: config.self_match,
             budget: Budget::new(),
             decoder: Decoder::new(instruments),
             reconcile: Reconcile::new(config.executions_since),
@@ -302,7 +305,8 @@ impl Gateway {
         if self.budget.take(now.mono, Endpoint::of(order.op), Channel::Rest).is_err() {
             return SentOutcome::NoBudget;
         }
-        self.request(now, Call::Order { order: *order, symbol: instrument.symbol }, Purpose::Order);
+        let (symbol, self_match) = (instrument.symbol, self.self_match);
+        self.request(now, Call::Order { order: *order, symbol, self_match }, Purpose::Order);
         SentOutcome::Wire
     }
 
@@ -389,7 +393,13 @@ impl Gateway {
                     self.watch.missing(now.mono, begun);
                 }
             }
-            (Purpose::Watch, Answer::Facts { rows, .. }, Some(client)) => self.watch.found(now, client, rows, sink),
+            (Purpose::Watch, Answer::Facts { rows, .. }, Some(client)) => {
+                self.watch.found(now, client, rows, sink);
+                if rows > 0 && !self.watch.knows(client) {
+                    // it ended and the stream did not say: what else did it not say?
+                    self.reconcile.hasten(now.mono);
+                }
+            }
             (Purpose::Sweep, Answer::Facts { rows, .. }, _) => self.sweep.looked(now.mono, rows),
             (Purpose::Sweep, Answer::Cancelling(_), _) => self.sweep.cancelling(now.mono),
             _ => {}

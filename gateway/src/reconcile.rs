@@ -21,6 +21,8 @@ pub(crate) const RETRY: u64 = 500_000_000;
 pub(crate) const OVERLAP: u64 = 60_000_000_000;
 /// The account is read again this long after it was last read to the end.
 pub(crate) const PERIOD: u64 = 60_000_000_000;
+/// Shortest pause between two readings, however much doubt there is.
+pub(crate) const HASTE: u64 = 1_000_000_000;
 /// Pages one question may have; more is a venue that repeats itself, and the reading starts over.
 pub(crate) const MAX_PAGES: u32 = 200;
 
@@ -39,6 +41,7 @@ enum Stage {
 pub(crate) struct Reconcile {
     stage: Stage,
     completed: Mono,
+    next: Mono,
     cursor: String,
     pages: u32,
     /// A question is out.
@@ -54,6 +57,7 @@ impl Reconcile {
         Self {
             stage: Stage::Off,
             completed: Mono::default(),
+            next: Mono::default(),
             cursor: String::new(),
             pages: 0,
             asking: false,
@@ -75,11 +79,16 @@ impl Reconcile {
         sink(ExecEvent::Reconciliation(self.read));
     }
 
-    /// Reads again what was read long ago.
+    /// Reads again what was read long ago, or what there is doubt about.
     pub(crate) fn tick(&mut self, now: Now, sink: &mut impl FnMut(ExecEvent)) {
-        if self.stage == Stage::Done && now.mono.since(self.completed) >= PERIOD {
+        if self.stage == Stage::Done && now.mono >= self.next {
             self.start(now, Flag::Yes, sink);
         }
+    }
+
+    /// There is doubt: reads again soon, though not more often than every [`HASTE`].
+    pub(crate) fn hasten(&mut self, now: Mono) {
+        self.next = self.next.min(now.max(self.completed.after(HASTE)));
     }
 
     /// When the reading under way, or the last one, began.
@@ -156,7 +165,7 @@ impl Reconcile {
             Stage::Positions => self.enter(Stage::Wallet),
             Stage::Wallet => {
                 self.enter(Stage::Done);
-                self.completed = now.mono;
+                (self.completed, self.next) = (now.mono, now.mono.after(PERIOD));
                 sink(ExecEvent::Reconciliation(Reconciliation { at: now.mono, complete: Flag::Yes, ..self.read }));
             }
             Stage::Off | Stage::Done => {}
@@ -172,7 +181,7 @@ impl Reconcile {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         match self.stage {
             Stage::Off => None,
-            Stage::Done => Some(self.completed.after(PERIOD)),
+            Stage::Done => Some(self.next),
             _ => (!self.asking).then_some(self.not_before),
         }
     }

@@ -33,8 +33,8 @@ pub const DEAD_AFTER: u64 = 12 * SECOND;
 pub const BACKOFF: (u64, u64) = (SECOND / 4, 10 * SECOND);
 /// Wait after a refused `auth`: trying a bad key faster helps nobody.
 pub const AUTH_BACKOFF: u64 = 30 * SECOND;
-/// A conversation that lasted this long clears the backoff.
-pub const SETTLED: u64 = 30 * SECOND;
+/// A conversation that lasted this long clears the backoff: a hundred of them in five minutes stay far below the ban.
+pub const SETTLED: u64 = 3 * SECOND;
 /// `expires` of an `auth` frame, ahead of the wall clock.
 const AUTH_VALID: u64 = 5 * SECOND;
 /// Arms the venue's own cancel-on-disconnect on this connection, where the account has it.

@@ -231,9 +231,11 @@ impl Watch {
             sink(ExecEvent::Order(absent(now, client, instrument)));
             return;
         }
-        let pause = (SECOND << entry.rounds.min(8)).min(SLOWEST);
-        entry.due = now.mono.after(pause);
-        self.wake(now.mono.after(pause));
+        let due = now.mono.after((SECOND << entry.rounds.min(8)).min(SLOWEST));
+        let decisive = entry.since.after(ABSENT_AFTER);
+        entry.due = if !entry.shown && decisive > now.mono { due.min(decisive) } else { due };
+        let due = entry.due;
+        self.wake(due);
     }
 
     /// The question could not be asked, or was not answered: again at `at`.
@@ -242,6 +244,11 @@ impl Watch {
             (entry.asking, entry.due) = (false, at);
             self.wake(at);
         }
+    }
+
+    /// Is it still watched over?
+    pub(crate) fn knows(&self, client: ClientId) -> bool {
+        self.entries.contains_key(&client)
     }
 
     /// Orders without a proven answer.

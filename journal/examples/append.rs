@@ -1,12 +1,13 @@
 //! What an append costs, beside what the machine cannot beat and what one would do without keel.
 //!
 //! ```text
-//! cargo run --release -p keel-journal --example append -- DIR [--records N] [--pace NANOS] [--storm]
+//! cargo run --release -p keel-journal --example append -- DIR [--records N] [--pace NANOS] [--storm] [--restart N]
 //! ```
 //!
 //! Every operation is timed with the CPU's counter, in one process and one run, paced so that the disk can follow. While
 //! the journal is measured, the keeper (prefault, sync, hash, seal) and a following reader run on another thread each;
-//! `--storm` adds a thread that writes and syncs a large file on the same disk without a pause.
+//! `--storm` adds a thread that writes and syncs a large file on the same disk without a pause. `--restart N` instead
+//! writes N records as fast as the disk takes them, leaves the journal as a kill would, and times the next opening.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::disallowed_methods, reason = "a measurement")]
 
 use hdrhistogram::Histogram;
@@ -175,19 +176,55 @@ impl Bench {
     }
 }
 
+/// Opening again after the process died with `records` in the journal, and verifying all of them.
+fn restart(dir: &Path, records: u64) {
+    let clock = Clock::new();
+    let millis = |from: u64| clock.delta_as_nanos(from, clock.raw()) as f64 / 1e6;
+    let fact = Fact([7; PAYLOAD]);
+    let (mut writer, mut keeper) = Writer::open(dir, Options::default()).unwrap();
+    let start = clock.raw();
+    while writer.head().0 < records {
+        let mono = Mono::from_nanos(clock.delta_as_nanos(start, clock.raw()));
+        let now = Now { mono, wall: Wall::from_nanos(1_800_000_000_000_000_000 + mono.nanos()) };
+        for _ in 0..1024 {
+            if writer.fact(now, writer.head(), &fact).is_err() {
+                break;
+            }
+        }
+        keeper.duty(now);
+    }
+    println!("{records} records written, synced and hashed on one thread in {:.0} ms", millis(start));
+    drop((writer, keeper));
+    let start = clock.raw();
+    let (writer, keeper) = Writer::open(dir, Options::default()).unwrap();
+    println!("opened again after {:.1} ms at record {}", millis(start), writer.head().0);
+    drop((writer, keeper));
+    let start = clock.raw();
+    assert!(keel_journal::verify(dir).is_sound());
+    println!("verified, every byte, in {:.0} ms", millis(start));
+    let start = clock.raw();
+    let mut reader = Reader::open(dir).unwrap();
+    while reader.poll().unwrap().is_some() {}
+    println!("read in {:.0} ms", millis(start));
+}
+
 fn main() {
     let mut dir = None;
-    let (mut records, mut pace, mut storm) = (400_000, 5_000, false);
+    let (mut records, mut pace, mut storm, mut again) = (400_000, 5_000, false, 0);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--records" => records = words.next().unwrap().parse().unwrap(),
             "--pace" => pace = words.next().unwrap().parse().unwrap(),
             "--storm" => storm = true,
+            "--restart" => again = words.next().unwrap().parse().unwrap(),
             _ => dir = Some(PathBuf::from(word)),
         }
     }
     let dir = tempfile::tempdir_in(dir.unwrap_or_else(std::env::temp_dir)).unwrap();
+    if again > 0 {
+        return restart(dir.path(), again);
+    }
     let bench = Bench { clock: Clock::new(), records, pace };
     let stop = AtomicBool::new(false);
     println!("{records} records of {PAYLOAD} B, one every {pace} ns, storm {storm}; nanoseconds");

@@ -51,7 +51,7 @@ pub enum What {
     Anchor,
     /// A checkpoint kept elsewhere describes this record, and the journal ends before it.
     CutOff,
-    /// The file is not there, but later ones are.
+    /// The file is not there, but later ones are; or there is none at all.
     Missing,
     /// The compressed file cannot be decompressed.
     Packed,
@@ -72,7 +72,7 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.segment, self.seq) {
-            (0, _) => write!(f, "{}", self.what),
+            (0, _) => write!(f, "the directory: {}", self.what),
             (segment, Seq::NONE) => write!(f, "{} byte {}: {}", name(segment), self.offset, self.what),
             (segment, seq) => write!(f, "record {} ({} byte {}): {}", seq.0, name(segment), self.offset, self.what),
         }
@@ -103,7 +103,7 @@ impl fmt::Display for What {
             Self::Unsealed => "has no seal, though a later segment has one",
             Self::Anchor => "the history up to here is not the one a checkpoint describes: it was written anew",
             Self::CutOff => "missing, though a checkpoint describes it: the end was cut off",
-            Self::Missing => "the file is missing",
+            Self::Missing => "missing",
             Self::Packed => "the compressed file cannot be decompressed",
             Self::Io(kind) => return write!(f, "cannot be read: {kind}"),
         })

@@ -7,6 +7,7 @@
 //! Against those stand checkpoints kept elsewhere: [`verify_against`].
 
 use crate::damage::{Damage, What};
+use crate::frame::Frame;
 use crate::frames::{Expect, Frames, SealPage};
 use crate::history::{Hash, History};
 use crate::proof::Checkpoint;
@@ -104,6 +105,8 @@ struct Walk {
     expect: Option<Expect>,
     /// `None` while it is not known: before the first seal of a journal without its beginning, or after damage.
     history: Option<History>,
+    /// The tree in `history` is known; without it only the chain is, up to the first seal.
+    tree: bool,
     /// An unsealed segment that has records.
     unsealed: Option<u32>,
     /// The last unsealed segment, where its walk ended: its writer may have gone on since.
@@ -160,12 +163,13 @@ impl Walk {
                 if before.as_ref().is_some_and(|before| !seal.continues(before)) {
                     self.report.add(damage(What::SealOutOfChain));
                 }
-                let whole = self.history.as_ref().is_some_and(|history| *history == seal.after());
+                let whole = self.history.as_ref().is_some_and(|history| seal.describes(history, self.tree));
                 if !whole || seal.terms.end != end as u64 {
                     self.report.add(damage(What::SealDisagrees));
                 }
                 self.expect = Some(Expect { seq: Seq(seal.terms.last.0 + 1), wall });
                 self.history = Some(seal.after());
+                self.tree = true;
             }
         }
     }
@@ -187,42 +191,23 @@ impl Walk {
     fn begin(&mut self, number: u32, seal: &SealPage) {
         let first = Expect { seq: Seq(1), wall: Wall::from_nanos(0) };
         match seal {
-            _ if number == 1 => (self.expect, self.history) = (Some(first), Some(History::new())),
-            SealPage::Sealed(seal, _) => self.expect = Some(Expect { seq: seal.terms.first, ..first }),
+            _ if number == 1 => (self.expect, self.history, self.tree) = (Some(first), Some(History::new()), true),
+            SealPage::Sealed(seal, _) => {
+                let before = Seq(seal.terms.first.0 - 1);
+                self.expect = Some(Expect { seq: seal.terms.first, ..first });
+                self.history = Some(History::amid(before, seal.terms.before));
+            }
             SealPage::Blank | SealPage::Spoilt => {}
         }
     }
 
     /// Every frame of a segment and the zeros behind them. Returns where the frames end.
     fn frames(&mut self, frames: &mut Frames) -> usize {
+        let number = frames.head.number;
         loop {
             let at = frames.at();
             match frames.step() {
-                Ok(Some(frame)) => {
-                    let place = Expect { seq: frame.header.seq, wall: Wall::from_nanos(0) };
-                    let expect = self.expect.get_or_insert(place);
-                    let wanted = expect.seq;
-                    let taken = expect.take(&frame);
-                    if let Err(what) = taken {
-                        *expect = Expect { seq: Seq(frame.header.seq.0.saturating_add(1)), wall: frame.header.wall };
-                        self.history = None;
-                        self.report.add(Damage { segment: frames.head.number, offset: at as u64, seq: wanted, what });
-                    } else if let Some(history) = &mut self.history {
-                        history.absorb(frame.bytes);
-                        while let Some(anchor) = self.anchors.pop_if(|anchor| anchor.size <= wanted.0) {
-                            if anchor.size == wanted.0 && anchor.root != history.root() {
-                                let (segment, what) = (frames.head.number, What::Anchor);
-                                self.report.add(Damage { segment, offset: at as u64, seq: wanted, what });
-                            }
-                        }
-                    }
-                    self.report.records += 1;
-                    let last = self.expect.map_or(0, |expect| expect.seq.0 - 1);
-                    if self.report.records == 1 {
-                        self.report.first = Seq(last);
-                    }
-                    self.report.last = Seq(last);
-                }
+                Ok(Some(frame)) => self.take(number, at, &frame),
                 Ok(None) => match tail(frames, at, self.next()) {
                     Ok(Tail::Clean) => return at,
                     // a live writer went on between the two looks
@@ -249,6 +234,30 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// One sound frame: is it the next record, and does an anchor know the history up to here?
+    fn take(&mut self, segment: u32, at: usize, frame: &Frame<'_>) {
+        let (seq, wall, offset) = (frame.header.seq, frame.header.wall, at as u64);
+        let expect = self.expect.get_or_insert(Expect { seq, wall: Wall::from_nanos(0) });
+        let wanted = expect.seq;
+        if let Err(what) = expect.take(frame) {
+            *expect = Expect { seq: Seq(seq.0.saturating_add(1)), wall };
+            self.history = None;
+            self.report.add(Damage { segment, offset, seq: wanted, what });
+        } else if let Some(history) = &mut self.history {
+            history.absorb(frame.bytes);
+            while let Some(anchor) = self.anchors.pop_if(|anchor| anchor.size <= seq.0) {
+                if self.tree && anchor.size == seq.0 && anchor.root != history.root() {
+                    self.report.add(Damage { segment, offset, seq, what: What::Anchor });
+                }
+            }
+        }
+        if self.report.records == 0 {
+            self.report.first = seq;
+        }
+        self.report.records += 1;
+        self.report.last = seq;
     }
 
     /// Names the damage at `at` and goes on behind it; `false` when nothing sound follows in this segment.

@@ -128,6 +128,18 @@ mod tests {
     use crate::decision::{COUNT_SLOTS, MONEY_SLOTS};
 
     #[test]
+    fn the_table_of_the_crate_is_the_enum() {
+        let table: String = Refusal::ALL
+            .iter()
+            .map(|code| format!("//! | {} | `{}` | {} |\n", code.code(), code.name(), code.meaning()))
+            .collect();
+        assert!(
+            include_str!("lib.rs").contains(&format!("//! |---|---|---|\n{table}\n")),
+            "write this into lib.rs:\n{table}"
+        );
+    }
+
+    #[test]
     fn codes_are_distinct_bits_and_slots_are_used_once() {
         let (mut bits, mut money, mut counts) = (0u64, [0; MONEY_SLOTS], [0; COUNT_SLOTS]);
         for code in Refusal::ALL {

@@ -41,6 +41,8 @@ pub struct Scenarios {
     lanes: usize,
     count: usize,
     covered: Vec<bool>,
+    /// Lowest and highest return of each row.
+    extremes: Vec<[f64; 2]>,
 }
 
 impl Scenarios {
@@ -53,13 +55,21 @@ impl Scenarios {
             return Err(LimitsError::BadScenarios);
         }
         let (rows, lanes) = (instruments.rows().len(), count.div_ceil(LANES));
-        let mut this = Self { returns: vec![Lane::default(); rows * lanes], lanes, count, covered: vec![false; rows] };
+        let mut this = Self {
+            returns: vec![Lane::default(); rows * lanes],
+            lanes,
+            count,
+            covered: vec![false; rows],
+            extremes: vec![[0.0; 2]; rows],
+        };
         for (symbol, returns) in series {
             let Some(row) = instruments.by_symbol(symbol.bytes()) else { continue };
             this.covered[row.id.index()] = true;
             for (at, r) in returns.iter().enumerate() {
                 // adding zero turns -0 into 0: one bit pattern for "nothing happened"
                 this.returns[row.id.index() * lanes + at / LANES].0[at % LANES] = r + 0.0;
+                let [low, high] = this.extremes[row.id.index()];
+                this.extremes[row.id.index()] = [low.min(*r), high.max(*r)];
             }
         }
         Ok(this)
@@ -67,7 +77,7 @@ impl Scenarios {
 
     /// No scenarios for no instruments.
     pub(crate) const fn none() -> Self {
-        Self { returns: Vec::new(), lanes: 0, count: 0, covered: Vec::new() }
+        Self { returns: Vec::new(), lanes: 0, count: 0, covered: Vec::new(), extremes: Vec::new() }
     }
 
     /// How many.
@@ -86,6 +96,13 @@ impl Scenarios {
     #[must_use]
     pub fn at(&self, id: InstrumentId, scenario: usize) -> f64 {
         self.row(id).and_then(|row| row.get(scenario / LANES)).map_or(0.0, |lane| lane.0[scenario % LANES])
+    }
+
+    /// The return that hurts this order most.
+    fn extreme(&self, shock: Shock) -> f64 {
+        self.extremes
+            .get(shock.instrument.index())
+            .map_or(0.0, |[low, high]| if shock.value > 0.0 { *low } else { *high })
     }
 
     fn row(&self, id: InstrumentId) -> Option<&[Lane]> {
@@ -134,6 +151,8 @@ pub struct Outcomes {
     worst: Vec<Lane>,
     fresh: Vec<Lane>,
     scratch: Vec<f64>,
+    /// The lowest of `worst`.
+    lowest: f64,
     sound: bool,
 }
 
@@ -147,7 +166,16 @@ impl Outcomes {
         let lanes = vec![Lane::default(); scenarios.lanes];
         let legs = vec![Legs::default(); scenarios.covered.len()];
         let scratch = Vec::with_capacity(scenarios.count);
-        Self { scenarios, scratch, legs, filled: lanes.clone(), worst: lanes.clone(), fresh: lanes, sound: true }
+        Self {
+            scenarios,
+            scratch,
+            legs,
+            filled: lanes.clone(),
+            worst: lanes.clone(),
+            fresh: lanes,
+            lowest: 0.0,
+            sound: true,
+        }
     }
 
     /// What it is measured with.
@@ -174,6 +202,7 @@ impl Outcomes {
         let step = Step::between(*from, to);
         *from = to;
         step.add(row, &mut self.filled, &mut self.worst);
+        self.lowest = lowest(&self.worst);
     }
 
     /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
@@ -187,6 +216,10 @@ impl Outcomes {
             return Tail { beyond: u32::MAX, excess: f64::INFINITY };
         };
         let floor = shock.cost - limit;
+        // rounding keeps order: when the lowest scenario with the worst return stays above, every scenario does
+        if self.lowest + below_zero(shock.value * self.scenarios.extreme(shock)) >= floor {
+            return Tail { beyond: 0, excess: 0.0 };
+        }
         // counting those known to stand above the floor makes a NaN a loss; floats, to stay in the width of the lanes
         let mut within = [0.0f64; LANES];
         for (worst, returns) in self.worst.iter().zip(row) {
@@ -203,12 +236,20 @@ impl Outcomes {
         Tail { beyond: beyond as u32, excess }
     }
 
-    /// What lies below the floor, together. Rare: most orders leave nothing there.
-    #[cold]
+    /// What lies below the floor, together, lane by lane so that the order of additions is fixed.
+    #[allow(clippy::needless_range_loop, reason = "three arrays in step are one vector instruction")]
+    #[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
     fn excess(&self, row: &[Lane], floor: f64, value: f64) -> f64 {
-        let worst = unpadded(&self.worst, self.scenarios.count).zip(unpadded(row, self.scenarios.count));
-        let under = worst.map(|(w, r)| floor - (w + below_zero(value * r)));
-        under.map(|under| if under <= 0.0 { 0.0 } else { under }).sum()
+        let mut excess = [0.0f64; LANES];
+        for (worst, returns) in self.worst.iter().zip(row) {
+            for lane in 0..LANES {
+                let under = floor - (worst.0[lane] + below_zero(value * returns.0[lane]));
+                // NaN stays: it is no excess of nothing
+                excess[lane] += if under <= 0.0 { 0.0 } else { under };
+            }
+        }
+        let padding = (self.worst.len() * LANES - self.scenarios.count) as f64;
+        excess.iter().sum::<f64>() - padding * above_zero(floor)
     }
 
     /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain
@@ -268,6 +309,7 @@ impl Outcomes {
             core::mem::swap(kept, &mut worst);
         }
         self.fresh = worst;
+        self.lowest = lowest(&self.worst);
         if drift.is_finite() { drift / gross.max(1.0) } else { f64::INFINITY }
     }
 }
@@ -279,6 +321,17 @@ fn below_zero(x: f64) -> f64 {
 
 fn above_zero(x: f64) -> f64 {
     if x > 0.0 { x } else { 0.0 }
+}
+
+/// The lowest of all; padding stands at zero, which only makes it lower.
+fn lowest(lanes: &[Lane]) -> f64 {
+    let mut low = [f64::INFINITY; LANES];
+    for lane in lanes {
+        for (low, x) in low.iter_mut().zip(lane.0) {
+            *low = if x < *low { x } else { *low };
+        }
+    }
+    low.into_iter().fold(f64::INFINITY, f64::min)
 }
 
 fn unpadded(lanes: &[Lane], count: usize) -> impl Iterator<Item = f64> + '_ {

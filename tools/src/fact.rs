@@ -282,7 +282,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
             queried),
         Kind::Link => plain!(Link; at channel state),
         Kind::Sent => plain!(Sent; client at ticks op outcome),
-        Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete),
+        Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete periodic),
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),

@@ -146,7 +146,8 @@ fn one_bad_field_refuses_the_whole_frame() {
 
 #[test]
 fn rows_of_others_are_counted_and_left_out() {
-    let rows: [(&str, &str, &str, fn(Skipped) -> u64); 5] = [
+    type Count = fn(Skipped) -> u64;
+    let rows: [(&str, &str, &str, Count); 5] = [
         (ORDER, "\"linear\"", "\"spot\"", |s| s.category),
         (ORDER, "ABCUSDT", "XYZUSDT", |s| s.instrument),
         (POSITION, "\"positionIdx\":0", "\"positionIdx\":2", |s| s.hedge),

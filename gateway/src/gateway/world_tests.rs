@@ -38,6 +38,8 @@ struct Weather {
     kill: u64,
     /// A REST answer is this much late, at most.
     late: u64,
+    /// The venue's own fault, by its command line, at the 5th, 20th and 35th second.
+    fault: &'static str,
 }
 
 #[derive(Debug)]
@@ -235,7 +237,7 @@ impl World {
             match output {
                 FromVenue::Send { conn, bytes } => self.venue_says(conn, bytes),
                 FromVenue::Reply { token, status, body, .. } => self.venue_answers(token, status, body),
-                FromVenue::Close { conn } => {
+                FromVenue::Cut { conn, .. } | FromVenue::Close { conn } => {
                     if let Some((channel, _)) = self.sockets.get(&conn).copied() {
                         self.post_on(conn, 1, Mail::Closed(channel, conn));
                     }
@@ -400,6 +402,10 @@ impl World {
                 let mail = entry.remove();
                 self.deliver(mail);
             }
+            if (self.millis - START) % 15_000 == 5_000 && !self.weather.fault.is_empty() {
+                let now = Wall::from_millis(self.millis);
+                self.venue.command(now, self.weather.fault).unwrap();
+            }
             if self.millis.is_multiple_of(20) {
                 self.act();
                 if self.chance(self.weather.cut) {
@@ -432,6 +438,7 @@ impl World {
     /// The weather clears, trading stops, and after a while our account must be the venue's.
     fn settle_and_compare(&mut self) {
         (self.weather, self.trading) = (Weather::default(), false);
+        self.venue.command(Wall::from_millis(self.millis), "clear").unwrap();
         self.run_for(90_000);
         assert!(self.gateway.is_live(), "live again");
         let rows = self.desk.orders.open().to_vec();
@@ -471,7 +478,7 @@ impl World {
 }
 
 fn weather(name: &str, weather: Weather) {
-    for seed in 1..=150 {
+    for seed in 1..=if weather.fault.is_empty() { 6 } else { 2 } {
         let mut world = World::new(seed, weather);
         world.run_for(40_000);
         world.settle_and_compare();
@@ -525,6 +532,46 @@ fn a_process_killed_at_any_moment_finds_every_order_and_fill_again() {
 
 #[test]
 fn everything_at_once() {
-    let storm = Weather { cut: 1, lose_ack: 150, lose_reply: 50, fail_reply: 50, double: 100, kill: 2, late: 500 };
+    let storm =
+        Weather { cut: 1, lose_ack: 150, lose_reply: 50, fail_reply: 50, double: 100, kill: 2, late: 500, fault: "" };
     weather("storm", storm);
+}
+
+/// Every fault of the simulated venue that touches private data or order entry, three times in 40 s. What it
+/// costs is said: how long trading was possible, how long an order was in doubt.
+#[test]
+fn each_fault_of_the_venue_leaves_our_account_the_venues() {
+    let faults = [
+        "disconnect channel=private",
+        "disconnect channel=private after=40",
+        "disconnect channel=trade",
+        "silent channel=private for_ms=4000",
+        "silent channel=trade for_ms=4000",
+        "silent channel=private for_ms=14000",
+        "latency channel=private ms=400 jitter_ms=300 for_ms=3000",
+        "latency channel=trade ms=400 jitter_ms=300 for_ms=3000",
+        "slow channel=private bytes_per_s=4000 for_ms=3000",
+        "lost-ack count=20",
+        "late-ack count=20",
+        "reorder count=20",
+        "duplicate count=20",
+        "malformed channel=private",
+        "malformed channel=trade",
+        "truncated channel=private",
+        "truncated channel=trade",
+        "huge channel=private",
+        "huge channel=trade",
+        "refuse code=10006 count=5",
+        "refuse code=10016 count=5",
+        "refuse code=10019 count=2",
+        "no-req-id count=5",
+        "http status=500 count=5",
+        "http status=503 count=5",
+        "stale for_ms=3000",
+        "skew ms=600",
+        "skew ms=-600",
+    ];
+    for fault in faults {
+        weather(fault, Weather { fault, ..Weather::default() });
+    }
 }

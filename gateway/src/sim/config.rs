@@ -89,6 +89,10 @@ pub struct Config {
     pub accounts: Vec<AccountConfig>,
     /// Requests one address may make in 5 s before it gets HTTP 403.
     pub ip_limit: u32,
+    /// WebSockets one address may open in five minutes; one more is closed at once.
+    pub connect_limit: u32,
+    /// WebSockets one address may hold; one more is closed at once.
+    pub sockets_limit: usize,
     /// Milliseconds of silence after which a socket is closed, unless its URL says otherwise.
     pub idle_ms: u64,
     /// The admin endpoint answers (`/sim/...`).
@@ -101,6 +105,8 @@ impl Default for Config {
             symbols: Spec::majors().into_iter().map(|spec| (spec, MarketSource::Generated)).collect(),
             accounts: vec![AccountConfig::demo()],
             ip_limit: 600,
+            connect_limit: 500,
+            sockets_limit: 1_000,
             idle_ms: 600_000,
             admin: true,
         }

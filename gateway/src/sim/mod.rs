@@ -13,6 +13,8 @@
 //! The model of fills against a tape stands in `tape.rs`, of the generated market in `house.rs`, of money in
 //! `account.rs` and `margin.rs`.
 
+#![doc = include_str!("conformance.md")]
+
 mod account;
 mod auth;
 mod book;
@@ -248,7 +250,6 @@ impl Exchange {
             Input::Tape { frame } => self.taped(frame),
             Input::Timer => {}
         }
-        self.flush();
     }
 
     /// Time reaches `now`, skewed if a fault says so; it never goes back.
@@ -256,11 +257,16 @@ impl Exchange {
         let skew = self.faults.skew_ms.saturating_mul(1_000_000);
         let now = Wall::from_nanos(now.nanos().saturating_add_signed(skew));
         self.now = self.now.max(now);
+        self.flush(); // nothing to do for whoever drained poll
         self.tick();
     }
 
     /// The next thing to do; `None` when there is nothing.
     pub fn poll(&mut self) -> Option<Output> {
+        // Answers first: what the streams tell is written when somebody asks for it.
+        if self.out.is_empty() && !self.engine.events.is_empty() {
+            self.flush();
+        }
         self.out.pop_front()
     }
 
@@ -316,6 +322,12 @@ impl Exchange {
     }
 
     fn connect(&mut self, conn: u64, channel: Channel, query: &str, ip: IpAddr) {
+        const SPAN_MS: u64 = 300_000;
+        let (now_ms, most) = (self.now_ms(), self.config.connect_limit);
+        let fits = self.limits.address(ip, limits::Door::Connect, most, SPAN_MS, now_ms);
+        if !fits || self.conns.values().filter(|c| c.ip == ip).count() >= self.config.sockets_limit {
+            return self.out.push_back(Output::Close { conn });
+        }
         let name = self.engine.uuid(conn, 2);
         let of = Conn::new(channel, ip, name, query, self.config.idle_ms, self.now_ms());
         self.conns.insert(conn, of);

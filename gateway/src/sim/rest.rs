@@ -52,51 +52,59 @@ enum Door {
     Write,
 }
 
+/// What is served.
+const ROUTES: [(&str, &str, Door); 42] = [
+    ("GET", "market/time", Door::Public),
+    ("GET", "market/instruments-info", Door::Public),
+    ("GET", "market/orderbook", Door::Public),
+    ("GET", "market/tickers", Door::Public),
+    ("GET", "market/kline", Door::Public),
+    ("GET", "market/recent-trade", Door::Public),
+    ("GET", "market/risk-limit", Door::Public),
+    ("GET", "market/price-limit", Door::Public),
+    ("GET", "market/funding/history", Door::Public),
+    ("GET", "market/open-interest", Door::Public),
+    ("GET", "system/status", Door::Public),
+    ("POST", "order/create", Door::Write),
+    ("POST", "order/amend", Door::Write),
+    ("POST", "order/cancel", Door::Write),
+    ("POST", "order/cancel-all", Door::Write),
+    ("POST", "order/create-batch", Door::Write),
+    ("POST", "order/amend-batch", Door::Write),
+    ("POST", "order/cancel-batch", Door::Write),
+    ("POST", "order/disconnected-cancel-all", Door::Write),
+    ("GET", "order/realtime", Door::Read),
+    ("GET", "order/history", Door::Read),
+    ("GET", "execution/list", Door::Read),
+    ("GET", "position/list", Door::Read),
+    ("GET", "position/closed-pnl", Door::Read),
+    ("POST", "position/set-leverage", Door::Write),
+    ("POST", "position/switch-mode", Door::Write),
+    ("POST", "position/trading-stop", Door::Write),
+    ("GET", "account/wallet-balance", Door::Read),
+    ("GET", "account/info", Door::Read),
+    ("GET", "account/fee-rate", Door::Read),
+    ("GET", "account/transaction-log", Door::Read),
+    ("GET", "account/smp-group", Door::Read),
+    ("GET", "account/query-dcp-info", Door::Read),
+    ("GET", "account/user-setting-config", Door::Read),
+    ("GET", "account/collateral-info", Door::Read),
+    ("POST", "account/set-limit-px-action", Door::Write),
+    ("POST", "account/set-margin-mode", Door::Write),
+    ("GET", "user/query-api", Door::Read),
+    ("GET", "asset/coin/query-info", Door::Read),
+    ("GET", "asset/deposit/query-record", Door::Read),
+    ("GET", "asset/withdraw/query-record", Door::Read),
+    ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
+];
+
+/// Method and name of every route.
+#[cfg(test)]
+pub(super) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.into_iter().map(|(method, name, _)| (method, name))
+}
+
 fn route(path: &str) -> Option<(&'static str, &'static str, Door)> {
-    const ROUTES: [(&str, &str, Door); 42] = [
-        ("GET", "market/time", Door::Public),
-        ("GET", "market/instruments-info", Door::Public),
-        ("GET", "market/orderbook", Door::Public),
-        ("GET", "market/tickers", Door::Public),
-        ("GET", "market/kline", Door::Public),
-        ("GET", "market/recent-trade", Door::Public),
-        ("GET", "market/risk-limit", Door::Public),
-        ("GET", "market/price-limit", Door::Public),
-        ("GET", "market/funding/history", Door::Public),
-        ("GET", "market/open-interest", Door::Public),
-        ("GET", "system/status", Door::Public),
-        ("POST", "order/create", Door::Write),
-        ("POST", "order/amend", Door::Write),
-        ("POST", "order/cancel", Door::Write),
-        ("POST", "order/cancel-all", Door::Write),
-        ("POST", "order/create-batch", Door::Write),
-        ("POST", "order/amend-batch", Door::Write),
-        ("POST", "order/cancel-batch", Door::Write),
-        ("POST", "order/disconnected-cancel-all", Door::Write),
-        ("GET", "order/realtime", Door::Read),
-        ("GET", "order/history", Door::Read),
-        ("GET", "execution/list", Door::Read),
-        ("GET", "position/list", Door::Read),
-        ("GET", "position/closed-pnl", Door::Read),
-        ("POST", "position/set-leverage", Door::Write),
-        ("POST", "position/switch-mode", Door::Write),
-        ("POST", "position/trading-stop", Door::Write),
-        ("GET", "account/wallet-balance", Door::Read),
-        ("GET", "account/info", Door::Read),
-        ("GET", "account/fee-rate", Door::Read),
-        ("GET", "account/transaction-log", Door::Read),
-        ("GET", "account/smp-group", Door::Read),
-        ("GET", "account/query-dcp-info", Door::Read),
-        ("GET", "account/user-setting-config", Door::Read),
-        ("GET", "account/collateral-info", Door::Read),
-        ("POST", "account/set-limit-px-action", Door::Write),
-        ("POST", "account/set-margin-mode", Door::Write),
-        ("GET", "user/query-api", Door::Read),
-        ("GET", "asset/coin/query-info", Door::Read),
-        ("GET", "asset/deposit/query-record", Door::Read),
-        ("GET", "asset/withdraw/query-record", Door::Read),
-        ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
-    ];
     let tail = path.strip_prefix("/v5/")?;
     ROUTES.into_iter().find(|(_, name, _)| *name == tail)
 }
@@ -106,7 +114,7 @@ impl Exchange {
     pub(super) fn http(&mut self, token: u64, request: &Request<'_>) {
         self.stats.http += 1;
         let now_ms = self.now_ms();
-        if !self.limits.address(request.ip, self.config.ip_limit, IP_SPAN_MS, now_ms) {
+        if !self.limits.address(request.ip, limits::Door::Http, self.config.ip_limit, IP_SPAN_MS, now_ms) {
             let body = br#"{"retCode":10006,"retMsg":"access too frequent","result":{},"retExtInfo":{}}"#.to_vec();
             return self.out.push_back(Output::Reply { token, status: 403, headers: Vec::new(), body });
         }

@@ -90,7 +90,10 @@ fn a_market_order_reaches_one_per_cent_from_the_mark_and_no_further() {
     let ack = desk.market(0, "Buy", "3", "");
     assert_eq!(ack["retCode"], 0);
     let row = desk.rows(0, "order").pop().unwrap();
-    assert_eq!((&row["price"], &row["cumExecQty"], &row["orderStatus"]), (&json!("101.00"), &json!("1"), &json!("Cancelled")));
+    assert_eq!(
+        (&row["price"], &row["cumExecQty"], &row["orderStatus"]),
+        (&json!("101.00"), &json!("1"), &json!("Cancelled"))
+    );
 }
 
 #[test]
@@ -118,7 +121,9 @@ fn an_amended_price_loses_its_place_and_a_smaller_quantity_keeps_it() {
     desk.book(&[("90.0", "1")], &[("110.0", "1")]);
     let first = desk.limit(0, "Sell", "100.0", "2", "");
     let second = desk.limit(1, "Sell", "100.0", "2", "");
-    let amend = |desk: &mut Desk, n: u64, id: &str, change: &str| desk.trade(n, "order.amend", &format!(r#""orderId":"{id}",{change}"#));
+    let amend = |desk: &mut Desk, n: u64, id: &str, change: &str| {
+        desk.trade(n, "order.amend", &format!(r#""orderId":"{id}",{change}"#))
+    };
     assert_eq!(amend(&mut desk, 0, &first, r#""qty":"1""#)["retCode"], 0);
     desk.limit(2, "Buy", "100.0", "1", "");
     assert_eq!(desk.state(0, &first), "Filled 1 100", "a smaller quantity kept its place");
@@ -169,8 +174,14 @@ fn requests_are_refused_in_the_venues_own_words() {
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","positionIdx":1"#, 10001),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","reduceOnly":true"#, 110_017),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","orderLinkId":"sp ace""#, 10001),
-        (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"90","triggerDirection":1"#, 110_092),
-        (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"190","triggerDirection":2"#, 110_093),
+        (
+            r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"90","triggerDirection":1"#,
+            110_092,
+        ),
+        (
+            r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"190","triggerDirection":2"#,
+            110_093,
+        ),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1000","timeInForce":"XXX""#, 10001),
     ];
     let mut desk = quoted();
@@ -179,7 +190,11 @@ fn requests_are_refused_in_the_venues_own_words() {
         assert_eq!(desk.trade(0, "order.create", args)["retCode"], code, "{args}");
     }
     desk.limit(0, "Buy", "99.0", "1", r#","orderLinkId":"same""#);
-    let twice = desk.trade(0, "order.create", r#""side":"Buy","orderType":"Limit","price":"99.0","qty":"1","orderLinkId":"same""#);
+    let twice = desk.trade(
+        0,
+        "order.create",
+        r#""side":"Buy","orderType":"Limit","price":"99.0","qty":"1","orderLinkId":"same""#,
+    );
     assert_eq!(twice["retCode"], 110_072);
     let poor = desk.trade(0, "order.create", r#""side":"Buy","orderType":"Limit","price":"102.0","qty":"1190""#);
     assert_eq!(poor["retCode"], 0, "121,380 USDT at leverage 10 fit 100,000 USDT: {poor}");
@@ -208,7 +223,8 @@ fn reduce_only_is_trimmed_to_the_position_and_dies_with_it() {
 fn a_conditional_order_waits_fires_and_trades() {
     let mut desk = quoted();
     desk.print("Buy", "100.2", "0.1");
-    let id = desk.limit(0, "Buy", "100.3", "1", r#","triggerPrice":"100.5","triggerDirection":1,"triggerBy":"LastPrice""#);
+    let id =
+        desk.limit(0, "Buy", "100.3", "1", r#","triggerPrice":"100.5","triggerDirection":1,"triggerBy":"LastPrice""#);
     assert_eq!(desk.state(0, &id), "Untriggered 0");
     desk.print("Buy", "100.4", "0.1");
     assert_eq!(desk.state(0, &id), "Untriggered 0");
@@ -310,7 +326,10 @@ fn funding_moves_money_from_longs_to_shorts_and_is_no_trade() {
     desk.command("mark symbol=BTCUSDT px=100");
     desk.command("funding symbol=BTCUSDT rate=0.001");
     let row = desk.rows(0, "execution").pop().unwrap();
-    assert_eq!((&row["execType"], &row["execFee"], &row["orderType"]), (&json!("Funding"), &json!("0.2"), &json!("UNKNOWN")));
+    assert_eq!(
+        (&row["execType"], &row["execFee"], &row["orderType"]),
+        (&json!("Funding"), &json!("0.2"), &json!("UNKNOWN"))
+    );
     let log = desk.get(1, "/v5/account/transaction-log", "")["list"][0].clone();
     assert_eq!((&log["type"], &log["funding"], &log["change"]), (&json!("SETTLEMENT"), &json!("0.2"), &json!("0.2")));
     desk.audit();
@@ -411,8 +430,13 @@ fn clocks_signatures_and_rates_are_checked() {
     let now = desk.now_ms;
     let signed = |n: u64, at: u64, secret: &str| {
         let tag = hmac_hex(secret, &format!("{at}a{n}5000accountType=UNIFIED"));
-        [("x-bapi-api-key", format!("a{n}")), ("X-Bapi-Timestamp", at.to_string()), ("X-BAPI-SIGN", tag), ("X-BAPI-RECV-WINDOW", "5000".into())]
-            .map(|(k, v)| (k.to_owned(), v))
+        [
+            ("x-bapi-api-key", format!("a{n}")),
+            ("X-Bapi-Timestamp", at.to_string()),
+            ("X-BAPI-SIGN", tag),
+            ("X-BAPI-RECV-WINDOW", "5000".into()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
     };
     let rows = [
         (signed(0, now, "s0"), 200, 0),
@@ -452,7 +476,9 @@ fn rights_addresses_and_duplicates_are_checked() {
     desk.command("kyc key=a1 level=LEVEL_DEFAULT");
     assert_eq!(desk.get(1, "/v5/user/query-api", "")["kycLevel"], "LEVEL_DEFAULT");
     let now = desk.now_ms;
-    let frame = format!(r#"{{"reqId":"twin","header":{{"X-BAPI-TIMESTAMP":"{now}"}},"op":"order.cancel","args":[{{"category":"linear","symbol":"BTCUSDT","orderId":"x"}}]}}"#);
+    let frame = format!(
+        r#"{{"reqId":"twin","header":{{"X-BAPI-TIMESTAMP":"{now}"}},"op":"order.cancel","args":[{{"category":"linear","symbol":"BTCUSDT","orderId":"x"}}]}}"#
+    );
     desk.say(22, &frame);
     assert_eq!(desk.heard.last().unwrap().1["retCode"], 110_001);
     desk.say(22, &frame);
@@ -481,7 +507,8 @@ fn cursors_walk_every_row_once() {
     let ids: std::collections::BTreeSet<String> = (0..57).map(|_| desk.limit(0, "Buy", "99.0", "0.1", "")).collect();
     let (mut cursor, mut seen) = (String::new(), std::collections::BTreeSet::new());
     loop {
-        let page = desk.get(0, "/v5/order/realtime", &format!("category=linear&symbol=BTCUSDT&limit=20&cursor={cursor}"));
+        let page =
+            desk.get(0, "/v5/order/realtime", &format!("category=linear&symbol=BTCUSDT&limit=20&cursor={cursor}"));
         let rows = page["list"].as_array().unwrap();
         assert!(rows.iter().all(|r| seen.insert(r["orderId"].as_str().unwrap().to_owned())), "a row twice");
         cursor = page["nextPageCursor"].as_str().unwrap().to_owned();
@@ -501,8 +528,220 @@ fn closed_profit_includes_both_fees() {
     desk.book(&[("100.5", "10")], &[("101.0", "10")]);
     desk.market(0, "Sell", "1", "");
     let row = desk.get(0, "/v5/position/closed-pnl", "category=linear&symbol=BTCUSDT")["list"][0].clone();
-    assert_eq!((&row["side"], &row["avgEntryPrice"], &row["avgExitPrice"]), (&json!("Sell"), &json!("100"), &json!("100.5")));
+    assert_eq!(
+        (&row["side"], &row["avgEntryPrice"], &row["avgExitPrice"]),
+        (&json!("Sell"), &json!("100"), &json!("100.5"))
+    );
     assert_eq!((&row["openFee"], &row["closeFee"]), (&json!("0.055"), &json!("0.055275")));
     assert_eq!(row["closedPnl"], "0.389725");
     desk.audit();
+}
+
+#[test]
+fn an_address_that_knocks_too_often_is_turned_away() {
+    let mut desk = quoted();
+    desk.ex.config.ip_limit = 3;
+    let codes: Vec<u16> = (0..4).map(|_| desk.http("GET", "/v5/market/time", "", &[], b"").0).collect();
+    assert_eq!(codes, [200, 200, 200, 403]);
+    desk.pass(5_000);
+    assert_eq!(desk.http("GET", "/v5/market/time", "", &[], b"").0, 200);
+    desk.ex.config.connect_limit = 5;
+    desk.raw.clear();
+    for conn in 100..110 {
+        desk.input(Input::Connect { conn, channel: Channel::Public, query: "", ip: IP });
+    }
+    assert!(desk.raw.contains(&Output::Close { conn: 109 }));
+}
+
+#[test]
+fn pings_are_answered_as_each_endpoint_does() {
+    let mut desk = quoted();
+    let ms = desk.now_ms;
+    let mut pong = |conn: u64, text: &str| {
+        desk.raw.clear();
+        desk.say(conn, text);
+        let Some(Output::Send { bytes, .. }) = desk.raw.first() else { panic!() };
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let id = |text: &str| text.split("onn").nth(1).unwrap().split('"').nth(2).unwrap().to_owned();
+        text.replace(&id(&text), "C")
+    };
+    assert_eq!(
+        pong(PUBLIC, r#"{"op":"ping","args":[]}"#),
+        r#"{"success":true,"ret_msg":"pong","conn_id":"C","req_id":"","op":"ping"}"#
+    );
+    assert_eq!(
+        pong(11, r#"{"req_id":"7","op":"ping"}"#),
+        format!(r#"{{"req_id":"7","op":"pong","args":["{ms}"],"conn_id":"C"}}"#)
+    );
+    assert_eq!(
+        pong(12, r#"{"op":"ping"}"#),
+        format!(r#"{{"retCode":0,"retMsg":"OK","op":"pong","data":["{ms}"],"connId":"C"}}"#)
+    );
+}
+
+#[test]
+fn a_silent_socket_is_closed_after_its_idle_time() {
+    let mut desk = quoted();
+    desk.input(Input::Connect { conn: 70, channel: Channel::Private, query: "max_active_time=30s", ip: IP });
+    desk.raw.clear();
+    desk.pass(29_000);
+    assert!(!desk.raw.contains(&Output::Close { conn: 70 }));
+    desk.pass(40_000);
+    assert!(desk.raw.contains(&Output::Close { conn: 70 }));
+    assert!(!desk.raw.contains(&Output::Close { conn: PUBLIC }), "ten minutes for everyone else");
+}
+
+#[test]
+fn bands_and_bars_are_streamed_and_generated_books_repeat() {
+    let mut desk = desk(1, MarketSource::Generated);
+    desk.say(
+        PUBLIC,
+        r#"{"op":"subscribe","args":["priceLimit.BTCUSDT","kline.1.BTCUSDT","orderbook.1.BTCUSDT","orderbook.200.BTCUSDT","orderbook.1000.BTCUSDT"]}"#,
+    );
+    desk.pass(10_000);
+    for topic in [
+        "priceLimit.BTCUSDT",
+        "kline.1.BTCUSDT",
+        "orderbook.1.BTCUSDT",
+        "orderbook.200.BTCUSDT",
+        "orderbook.1000.BTCUSDT",
+    ] {
+        let count = desk.heard.iter().filter(|(_, v)| v["topic"] == topic).count();
+        assert!(count > 5, "{topic}: {count}");
+    }
+    let queries = [
+        "/v5/market/tickers",
+        "/v5/market/orderbook",
+        "/v5/market/recent-trade",
+        "/v5/market/price-limit",
+        "/v5/market/risk-limit",
+        "/v5/market/instruments-info",
+    ];
+    for path in queries {
+        let answer = desk.http("GET", path, "category=linear&symbol=BTCUSDT", &[], b"").1;
+        assert_eq!(answer["retCode"], 0, "{path}: {answer}");
+    }
+    let bars = desk.http("GET", "/v5/market/kline", "category=linear&symbol=BTCUSDT&interval=1", &[], b"").1;
+    assert_eq!(bars["result"]["list"][0].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn leverage_is_bounded_and_changes_the_margin() {
+    let mut desk = quoted();
+    let set = |desk: &mut Desk, buy: &str, sell: &str| {
+        let body =
+            format!(r#"{{"category":"linear","symbol":"BTCUSDT","buyLeverage":"{buy}","sellLeverage":"{sell}"}}"#);
+        desk.call(0, "POST", "/v5/position/set-leverage", "", &body)["retCode"].clone()
+    };
+    let rows =
+        [("10", "10", 110_043), ("5", "5", 0), ("5", "6", 10001), ("101", "101", 110_013), ("0.5", "0.5", 10001)];
+    for (buy, sell, code) in rows {
+        assert_eq!(set(&mut desk, buy, sell), code, "{buy} {sell}");
+    }
+    desk.market(0, "Buy", "1", "");
+    let im = |desk: &mut Desk| {
+        let row = desk.get(0, "/v5/position/list", "category=linear&symbol=BTCUSDT")["list"][0].clone();
+        row["positionIM"].as_str().unwrap().parse::<f64>().unwrap()
+    };
+    let at_five = im(&mut desk);
+    assert!((20.0..20.2).contains(&at_five), "a fifth of 100.1 and the closing fee: {at_five}");
+    assert_eq!(set(&mut desk, "10", "10"), 0);
+    assert!((10.0..10.2).contains(&im(&mut desk)));
+    let body = r#"{"category":"linear","symbol":"BTCUSDT","takeProfit":"120","stopLoss":"90","positionIdx":0}"#;
+    assert_eq!(desk.call(0, "POST", "/v5/position/trading-stop", "", body)["retCode"], 0);
+    let row = desk.get(0, "/v5/position/list", "category=linear&symbol=BTCUSDT")["list"][0].clone();
+    assert_eq!((&row["takeProfit"], &row["stopLoss"]), (&json!("120"), &json!("90")));
+    let fees = desk.get(0, "/v5/account/fee-rate", "category=linear")["list"].clone();
+    assert_eq!(fees.as_array().unwrap().len(), 2);
+    assert_eq!(desk.get(0, "/v5/account/smp-group", "")["smpGroup"], 0);
+    assert_eq!(desk.get(0, "/v5/account/query-dcp-info", "")["dcpInfos"], json!([]));
+}
+
+#[test]
+fn liquidations_are_public() {
+    let mut desk = quoted();
+    desk.market(0, "Buy", "1", "");
+    desk.say(PUBLIC, r#"{"op":"subscribe","args":["allLiquidation.BTCUSDT"]}"#);
+    desk.command("liquidate key=a0");
+    let row = desk.heard.iter().find(|(_, v)| v["topic"] == "allLiquidation.BTCUSDT").unwrap().1["data"][0].clone();
+    assert_eq!((&row["S"], &row["v"]), (&json!("Buy"), &json!("1.000")), "a long was liquidated");
+}
+
+/// The members of the first object of `data`, as they stand in the bytes.
+fn members(text: &str) -> Vec<String> {
+    let (mut depth, mut keys, mut at) = (0, Vec::new(), text.find("\"data\":[").unwrap() + 8);
+    let bytes = text.as_bytes();
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                let end = at + 1 + text[at + 1..].find('"').unwrap();
+                if depth == 1 && bytes.get(end + 1) == Some(&b':') {
+                    keys.push(text[at + 1..end].to_owned());
+                }
+                at = end;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        at += 1;
+    }
+    keys
+}
+
+#[test]
+fn rows_carry_every_documented_field_in_order() {
+    let documented = [
+        (
+            "order",
+            "category symbol orderId orderLinkId parentOrderLinkId blockTradeId side orderType price qty timeInForce orderStatus cancelType rejectReason avgPrice leavesQty leavesValue cumExecQty cumExecValue cumExecFee cumFeeDetail closedPnl feeCurrency positionIdx reduceOnly closeOnTrigger createType isLeverage orderIv marketUnit slippageToleranceType slippageTolerance stopOrderType triggerPrice triggerBy triggerDirection takeProfit stopLoss tpslMode tpTriggerBy slTriggerBy tpLimitPrice slLimitPrice lastPriceOnCreated ocoTriggerBy placeType smpType smpGroup smpOrderId createdTime updatedTime rpiTakerAccess rpiMatchedQty",
+        ),
+        (
+            "execution",
+            "category symbol orderId orderLinkId side orderPrice orderQty leavesQty orderType stopOrderType createType execId execPrice execQty execValue execFee feeRate feeCurrency execType execTime isMaker isLeverage closedSize execPnl markPrice indexPrice underlyingPrice tradeIv markIv blockTradeId marketUnit extraFees seq",
+        ),
+        ("execution.fast", "category symbol orderId isMaker orderLinkId execId execPrice execQty side execTime seq"),
+        (
+            "position",
+            "category symbol side size positionIdx tradeMode positionValue riskId riskLimitValue entryPrice markPrice leverage positionBalance breakEvenPrice autoAddMargin positionIM positionIMByMp positionMM positionMMByMp liqPrice bustPrice tpslMode takeProfit stopLoss trailingStop unrealisedPnl sessionAvgPrice curRealisedPnl cumRealisedPnl positionStatus adlRankIndicator createdTime updatedTime openTime seq isReduceOnly mmrSysUpdatedTime leverageSysUpdatedTime",
+        ),
+        (
+            "wallet",
+            "accountType accountIMRate accountMMRate totalEquity totalWalletBalance totalMarginBalance totalAvailableBalance totalPerpUPL totalInitialMargin totalMaintenanceMargin accountLTV coin",
+        ),
+    ];
+    let mut desk = quoted();
+    desk.say(11, r#"{"op":"subscribe","args":["execution.fast"]}"#);
+    desk.raw.clear();
+    desk.market(0, "Buy", "1", "");
+    for (topic, expected) in documented {
+        let frame = desk.raw.iter().find_map(|output| match output {
+            Output::Send { bytes, .. } => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                text.contains(&format!("\"topic\":\"{topic}\"")).then_some(text)
+            }
+            _ => None,
+        });
+        let mut keys = members(&frame.unwrap());
+        keys.retain(|key| topic != "wallet" || !key.ends_with("ByMp"));
+        assert_eq!(keys.join(" "), expected, "{topic}");
+    }
+}
+
+#[test]
+fn the_conformance_table_names_every_route_and_real_cases() {
+    let table = include_str!("conformance.md");
+    for (_, name) in rest::routes() {
+        assert!(table.contains(&format!("| `{name}` |")), "{name} is not in the table");
+    }
+    let cases = [include_str!("tests.rs"), include_str!("fault_tests.rs"), include_str!("trials.rs")].concat();
+    for line in table.lines().filter(|l| l.starts_with("| ") && !l.contains("clients/")) {
+        let shown = line.trim_end_matches('|').rsplit('|').next().unwrap_or("").trim();
+        for case in shown.split(", ").filter(|c| c.contains('_')) {
+            assert!(cases.contains(&format!("fn {case}(")), "{case} is no case");
+        }
+    }
 }

@@ -78,11 +78,6 @@ impl<'a> Obj<'a> {
         self
     }
 
-    /// A decimal in a string, saturating at the i64 range.
-    pub(super) fn wide(self, key: &str, raw: i128) -> Self {
-        self.d(key, i64::try_from(raw).unwrap_or(if raw < 0 { -i64::MAX } else { i64::MAX }))
-    }
-
     /// A decimal with a fixed number of places, in a string.
     pub(super) fn f(mut self, key: &str, raw: i64, places: u32) -> Self {
         let out = self.key(key);

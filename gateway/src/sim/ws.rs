@@ -262,7 +262,7 @@ impl Exchange {
         if !of.fresh(req_id) {
             return Err(codes::DUP_REQ);
         }
-        if !self.limits.address(ip, TRADE_IP_LIMIT, 1_000, now_ms) {
+        if !self.limits.address(ip, limits::Door::Trade, TRADE_IP_LIMIT, 1_000, now_ms) {
             return Err(codes::IP_RATE);
         }
         let header = match body.get("header") {

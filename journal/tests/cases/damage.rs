@@ -159,7 +159,7 @@ fn missing_foreign_and_mixed_files_are_refused_by_name() {
         let report = verify(dir.path());
         assert!(report.damages.iter().any(|damage| damage.to_string() == open), "{:?}", report.damages);
     };
-    check(None, "the file is missing");
+    check(None, "missing");
     check(Some(&[b'x'; 12288]), "not a segment of a keel journal");
     check(Some(&sound[..5000]), "the file is shorter or longer than its header says");
     check(Some(&fs::read(&files[2]).unwrap()), "the name and the header disagree about the number");

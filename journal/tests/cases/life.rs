@@ -213,3 +213,21 @@ proptest! {
         prop_assert!(report.is_sound(), "{:?}", report.damages);
     }
 }
+
+#[test]
+fn a_journal_whose_oldest_segments_were_dropped_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(written(dir.path(), small(), 200, 100));
+    for number in [1, 2, 3] {
+        std::fs::remove_file(dir.path().join(keel_journal::segment::name(number))).unwrap();
+    }
+    let report = verify(dir.path());
+    assert!(report.is_sound() && report.first > Seq(1), "{report:?}");
+    assert_eq!((report.last, read_all(dir.path()).unwrap()[0].0), (Seq(200), report.first));
+    let (writer, keeper) = written(dir.path(), small(), 100, 100);
+    keeper.finish(writer).unwrap();
+    let after = verify(dir.path());
+    assert!(after.is_sound() && after.last == Seq(300), "{after:?}");
+    let proven = keel_journal::proof::prove(dir.path(), Seq(250), 300, "");
+    assert_eq!(proven, Err(keel_journal::proof::ProofError::NoBeginning));
+}

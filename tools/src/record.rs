@@ -188,7 +188,10 @@ pub struct Recorder<W: Write> {
 
 impl<W: Write> std::fmt::Debug for Recorder<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("frames", &self.frames).field("left_out", &self.left_out).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("frames", &self.frames)
+            .field("left_out", &self.left_out)
+            .finish_non_exhaustive()
     }
 }
 
@@ -210,11 +213,8 @@ impl<W: Write> Recorder<W> {
     /// A tape into anything that takes bytes.
     pub fn new(into: W, compressed: bool) -> Self {
         let plain = BufWriter::with_capacity(1 << 16, into);
-        let sink = if compressed {
-            Sink::Compressed(GzEncoder::new(plain, Compression::fast()))
-        } else {
-            Sink::Plain(plain)
-        };
+        let sink =
+            if compressed { Sink::Compressed(GzEncoder::new(plain, Compression::fast())) } else { Sink::Plain(plain) };
         Self { sink, frames: 0, left_out: 0 }
     }
 
@@ -297,7 +297,9 @@ mod tests {
         let asked = socket.read().unwrap().into_text().unwrap();
         assert!(asked.contains("orderbook.50.ABCUSDT") && asked.contains("allLiquidation.ABCUSDT"), "{asked}");
         for (kind, u, qty) in [("snapshot", 5, 1), ("delta", 6, 2), ("delta", 7, 3)] {
-            let frame = format!("{{\"topic\":\"orderbook.50.ABCUSDT\",\"type\":\"{kind}\",\"ts\":1900000000105,\"data\":{{\"s\":\"ABCUSDT\",\"b\":[[\"20.10\",\"{qty}\"]],\"a\":[[\"20.11\",\"3\"]],\"u\":{u},\"seq\":{u}}},\"cts\":1900000000103}}");
+            let frame = format!(
+                "{{\"topic\":\"orderbook.50.ABCUSDT\",\"type\":\"{kind}\",\"ts\":1900000000105,\"data\":{{\"s\":\"ABCUSDT\",\"b\":[[\"20.10\",\"{qty}\"]],\"a\":[[\"20.11\",\"3\"]],\"u\":{u},\"seq\":{u}}},\"cts\":1900000000103}}"
+            );
             socket.send(Message::text(frame)).unwrap();
         }
         while socket.read().is_ok() {}
@@ -312,7 +314,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("t.rx_ns.tsv.gz");
         let symbols = vec!["ABCUSDT".to_owned()];
-        let args = Args { file: file.clone(), symbols, url, authority: None, depth: 50, seconds: Some(20), frames: Some(3) };
+        let args =
+            Args { file: file.clone(), symbols, url, authority: None, depth: 50, seconds: Some(20), frames: Some(3) };
         assert_eq!(record(&args, &AtomicBool::new(false)).unwrap(), 3);
         venue.join().unwrap();
         let report = Report::of(&file).unwrap();

@@ -185,6 +185,10 @@ fn a_ticker_is_always_whole() {
     assert_eq!(tickers[1].bid.qty, Qty::whole(7));
     assert_eq!((tickers[1].ask, tickers[1].high_24h), (tickers[0].ask, tickers[0].high_24h));
     assert_eq!((tickers[2].funding_rate, tickers[2].next_funding), (0, Wall::default()));
+    let again = frames[1].replace("\"delta\"", "\"snapshot\"");
+    decoder.decode(again.as_bytes(), Arrival::default(), &mut |_| ()).unwrap();
+    let whole = decoder.ticker(InstrumentId(0)).unwrap();
+    assert_eq!((whole.bid.qty, whole.high_24h, whole.ask), (Qty::whole(7), Px::ZERO, Level::default()), "replaced");
     decoder.forget_tickers();
     assert!(decoder.ticker(InstrumentId(0)).is_none());
 }

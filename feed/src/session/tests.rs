@@ -168,7 +168,7 @@ fn a_snapshot_that_never_comes_is_asked_for_again_ever_more_patiently() {
         world.frame("{\"success\":true,\"ret_msg\":\"pong\",\"conn_id\":\"c\",\"req_id\":\"\",\"op\":\"ping\"}");
         assert!(second > 4 || world.asked_again() == 1);
     }
-    assert!((5..=8).contains(&world.asked_again()), "{} times in 200 s", world.asked_again());
+    assert!((5..=10).contains(&world.asked_again()), "{} times in 200 s", world.asked_again());
     assert_eq!(world.healths.len(), 1, "told once");
 }
 
@@ -480,6 +480,39 @@ fn a_lost_connection_is_opened_again_and_everything_asked_anew() {
     world.book(false, 11, "[\"20.10\",\"9\"]", "");
     world.book(true, 500, "[\"20.10\",\"4\"]", "[\"20.20\",\"3\"]");
     assert_eq!(world.healths[1..], [(HealthState::Synced, HealthReason::Snapshot)]);
+}
+
+#[test]
+fn a_ticker_delta_after_a_reconnect_waits_for_its_snapshot() {
+    let mut world = World::synced(Config::default());
+    let ticker = |kind: &str| {
+        format!(
+            "{{\"topic\":\"tickers.ABCUSDT\",\"type\":\"{kind}\",\"data\":{{\"symbol\":\"ABCUSDT\",\"markPrice\":\"20.15\"}},\"cs\":1,\"ts\":1900000000140}}"
+        )
+    };
+    world.frame(&ticker("snapshot"));
+    let before = world.events.len();
+    world.frame(&ticker("delta"));
+    assert_eq!(world.events.len(), before + 1);
+    world.input(Input::Closed);
+    world.input(Input::Connected);
+    let before = world.events.len();
+    world.frame(&ticker("delta"));
+    assert_eq!(world.events.len(), before, "merged into a state of the old connection");
+}
+
+#[test]
+fn a_book_that_breaks_after_every_snapshot_does_not_hammer_the_venue() {
+    let mut world = World::synced(Config::default());
+    let mut u = 10;
+    for second in 0..120 {
+        world.book(false, u + 5, "", "");
+        u += 100;
+        world.book(true, u, "[\"20.10\",\"4\"]", "[\"20.20\",\"3\"]");
+        assert!(second > 2 || world.asked_again() == second + 1, "the first three are answered at once");
+        world.pass(1000 * MS);
+    }
+    assert!(world.asked_again() <= 4, "asked {} times in 120 s", world.asked_again());
 }
 
 #[test]

@@ -10,8 +10,10 @@ use keel_core::ids::InstrumentId;
 use keel_core::instrument::Instrument;
 use keel_core::units::{Mono, Now, Wall};
 
-/// A book that stood so long before its next fault may ask for a snapshot at once again.
+/// After so long without a fault, the next ones are answered at once again.
 const CALM: u64 = 60_000_000_000;
+/// Faults answered at once before a calm minute has passed; further ones wait, longer each time.
+const AT_ONCE: u32 = 3;
 
 /// How an instrument's book stands, for metrics and the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Watch {
         self.retry_at = Some(now.after(within));
     }
 
-    /// After a fault: ask at once, unless the last fault was a moment ago; then wait, longer each time.
+    /// After a fault: ask at once, unless there were several a moment ago; then wait, longer each time.
     pub(super) fn resync_due(&mut self, now: Mono, within: u64) -> bool {
         if self.last_fault.is_none_or(|last| now.since(last) >= CALM) {
             self.retries = 0;
@@ -147,7 +149,7 @@ impl Watch {
         self.last_fault = Some(now);
         self.retry_at = Some(now.after(self.patience(within)));
         self.retries += 1;
-        self.retries == 1
+        self.retries <= AT_ONCE
     }
 
     /// The snapshot asked for did not come.
@@ -161,7 +163,7 @@ impl Watch {
     }
 
     fn patience(&self, within: u64) -> u64 {
-        within.saturating_mul(1 << self.retries.min(16)).min(Config::RETRY_MAX.max(within))
+        within.saturating_mul(1 << self.retries.saturating_sub(AT_ONCE).min(16)).min(Config::RETRY_MAX.max(within))
     }
 
     pub(super) fn is_silent(&self, now: Mono, after: u64) -> bool {

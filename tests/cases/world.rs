@@ -80,7 +80,7 @@ impl<A: Around> World<A> {
         let log = Writer::in_memory(256 << 20).unwrap();
         let quoter = Quoter::new(StrategyId(0), QuoterParams::default());
         let engine = Engine::new(&instruments, 1, quoter, Sizing::default(), gate, log);
-        let room = GatewayConfig { run: 1, self_match: SelfMatch::CancelMaker, executions_since: now.wall, seed };
+        let room = GatewayConfig { run: 1, self_match: SelfMatch::CancelMaker, executions_since: now.wall, seed, guarded: false };
         let gateway = Gateway::new(signer, &instruments, &room);
         let (post, market) = (VecDeque::new(), VecDeque::with_capacity(4096));
         Self { venue, feed, engine, gateway, around, now, post, market, exec: Vec::with_capacity(4096) }

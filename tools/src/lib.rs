@@ -14,6 +14,7 @@ pub mod live;
 pub mod moment;
 pub mod node;
 pub mod prove;
+pub mod record;
 pub mod risk;
 pub mod summary;
 pub mod tail;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ enum Job {
     Archive(archive::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
+    /// Record the public stream as a tape.
+    Record(record::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,5 +68,6 @@ fn perform(job: &Job) -> Result<()> {
         Job::Prove(args) => prove::run(args),
         Job::Archive(args) => archive::run(args),
         Job::Decode(args) => decode::run(args),
+        Job::Record(args) => record::run(args),
     }
 }

@@ -43,9 +43,6 @@ impl Touch {
     }
 }
 
-/// Changes are nearest the touch: so many levels are searched one by one before the search halves.
-const NEAR: usize = 8;
-
 #[derive(Clone, Debug)]
 struct Ladder {
     slots: Box<[Level]>,
@@ -72,13 +69,7 @@ impl Ladder {
     /// Place of the first level that does not outrank `px`.
     #[inline]
     fn place<const BIDS: bool>(&self, px: Px) -> usize {
-        let outranks = |have: &Level| if BIDS { have.px > px } else { have.px < px };
-        let levels = self.levels();
-        let near = levels.len().min(NEAR);
-        match levels[..near].iter().position(|have| !outranks(have)) {
-            Some(at) => at,
-            None => near + levels[near..].partition_point(outranks),
-        }
+        self.levels().partition_point(|have| if BIDS { have.px > px } else { have.px < px })
     }
 
     #[inline]

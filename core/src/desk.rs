@@ -4,12 +4,12 @@
 //! from whichever saw the later cross sequence. A book is trusted from the feed's `Synced` until its next `Stale`.
 
 use crate::book::{Book, Touch};
-use crate::event::{BookUpdate, HealthState, MarketEvent, Side};
+use crate::event::{BookUpdate, Difference, ExecEvent, HealthState, MarketEvent, Side, VenuePosition};
 use crate::ids::InstrumentId;
 use crate::instrument::{Instrument, Instruments};
 use crate::orders::{Orders, Working};
-use crate::position::Position;
-use crate::units::{Now, Px};
+use crate::position::{Position, Verdict};
+use crate::units::{Mono, Now, Px};
 
 /// Levels a side of the deep book; more than the venue's 200-level stream ever holds at once.
 pub const DEEP_LEVELS: usize = 512;
@@ -23,6 +23,9 @@ pub struct Seat {
     pub position: Position,
     /// Last mark price; zero before the first.
     pub mark: Px,
+    venue: Option<VenuePosition>,
+    /// Sequence of our last fill when the venue's account was last begun to be read.
+    seq_at_reading: u64,
     deep: Book,
     top: Book,
     deep_seq: u64,
@@ -36,6 +39,8 @@ impl Seat {
             instrument,
             position: Position::default(),
             mark: Px::ZERO,
+            venue: None,
+            seq_at_reading: 0,
             deep: Book::new(DEEP_LEVELS),
             top: Book::new(2),
             deep_seq: 0,
@@ -101,6 +106,48 @@ impl Desk {
     #[must_use]
     pub fn seats(&self) -> &[Seat] {
         &self.seats
+    }
+
+    /// Takes in what the venue says of positions: pictures to be held against ours by [`Self::judge`]. Its full account
+    /// leaves flat positions out, so a position it does not name is flat.
+    pub fn exec(&mut self, event: &ExecEvent) {
+        match event {
+            ExecEvent::Position(venue) => {
+                if let Some(seat) = self.seat_mut(venue.instrument)
+                    && seat.venue.is_none_or(|have| venue.seq >= have.seq)
+                {
+                    seat.venue = Some(*venue);
+                }
+            }
+            ExecEvent::Reconciliation(mark) if mark.complete.is_set() => {
+                for seat in &mut self.seats {
+                    let (instrument, seq, recv) = (seat.instrument.id, seat.seq_at_reading, mark.at);
+                    let flat = VenuePosition { instrument, seq, recv, ..VenuePosition::default() };
+                    seat.venue = seat.venue.or(Some(flat));
+                }
+            }
+            ExecEvent::Reconciliation(_) => {
+                for seat in &mut self.seats {
+                    (seat.venue, seat.seq_at_reading) = (None, seat.position.seq);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The next position that is not the venue's and now is, with the difference to journal. Call until `None`.
+    pub fn judge(&mut self, now: Mono) -> Option<Difference> {
+        self.seats.iter_mut().find_map(|seat| {
+            let venue = seat.venue?;
+            match seat.position.judge(&venue, now) {
+                Verdict::Same | Verdict::Wait => None,
+                verdict => {
+                    let (position, difference) = seat.position.taken_from(&venue, verdict, now);
+                    seat.position = position;
+                    Some(difference)
+                }
+            }
+        })
     }
 
     /// Takes in a market fact; returns the instrument worth a thought, if its picture is now complete.

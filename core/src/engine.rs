@@ -11,7 +11,9 @@
 //! an allocation after the start. The order of steps in [`Engine::handle`] is the order of the table in the README.
 
 use crate::desk::{Desk, View};
-use crate::event::{Command, CommandKind, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Timer};
+use crate::event::{
+    Command, CommandKind, Difference, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Timer,
+};
 use crate::ids::{ClientId, InstrumentId, Seq};
 use crate::instrument::Instruments;
 use crate::orders::{Change, MAX_ORDERS};
@@ -89,6 +91,8 @@ pub struct Counts {
     pub foreign: u64,
     /// Orders the venue was silent about for too long.
     pub unknown: u64,
+    /// Times the venue's account was not ours.
+    pub differences: u64,
 }
 
 /// Why a wish came to nothing.
@@ -133,7 +137,7 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         let cause = self.note(now, Seq::NONE, &input);
         match input {
             Input::Market(event) => self.market(now, cause, event),
-            Input::Exec(event) => self.exec(now, event),
+            Input::Exec(event) => self.exec(now, cause, event),
             Input::Command(command) => self.command(now, cause, command),
             Input::Timer(_) => self.timer(now, cause),
         }
@@ -209,14 +213,23 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         Ok(())
     }
 
-    fn exec(&mut self, now: Now, event: &ExecEvent) {
+    fn exec(&mut self, now: Now, cause: Seq, event: &ExecEvent) {
         self.gate.exec(now, event);
         let effect = self.desk.orders.apply(event);
         self.moved(now, effect.change);
         self.counts.foreign += u64::from(effect.foreign);
+        if let Some(difference) = effect.difference {
+            self.differs(now, cause, &difference);
+        }
+        self.desk.exec(event);
         if let (ExecEvent::Fill(fill), true) = (event, effect.fresh) {
             self.filled(now, fill);
         }
+    }
+
+    fn differs(&mut self, now: Now, cause: Seq, difference: &Difference) {
+        self.counts.differences += 1;
+        self.note(now, cause, difference);
     }
 
     fn filled(&mut self, now: Now, fill: &Fill) {
@@ -247,6 +260,12 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         while let Some(change) = self.desk.orders.silence(now.mono, SILENCE) {
             self.counts.unknown += 1;
             self.moved(now, Some(change));
+        }
+        while let Some(difference) = self.desk.judge(now.mono) {
+            self.differs(now, cause, &difference);
+            if let Some(position) = self.desk.seat(difference.instrument).map(|seat| seat.position) {
+                self.gate.position(now, difference.instrument, &position);
+            }
         }
         self.sweep(now, cause);
     }

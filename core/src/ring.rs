@@ -8,18 +8,15 @@
 //!      pushed += 1                        finished += 1 at the next pop
 //! ```
 
+use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
-#[repr(align(64))]
-struct Padded(AtomicU64);
-
-#[derive(Debug, Default)]
 struct Counters {
-    pushed: Padded,
-    finished: Padded,
-    refused: Padded,
+    pushed: CachePadded<AtomicU64>,
+    finished: CachePadded<AtomicU64>,
+    refused: CachePadded<AtomicU64>,
 }
 
 /// The writing end.
@@ -60,8 +57,8 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>, Gauge) {
 }
 
 /// Single writer: a plain load and store, no locked instruction.
-fn bump(counter: &Padded, by: u64) {
-    counter.0.store(counter.0.load(Ordering::Relaxed) + by, Ordering::Release);
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Release);
 }
 
 impl<T> Producer<T> {
@@ -98,19 +95,19 @@ impl Gauge {
     /// Items ever accepted.
     #[must_use]
     pub fn pushed(&self) -> u64 {
-        self.counters.pushed.0.load(Ordering::Acquire)
+        self.counters.pushed.load(Ordering::Acquire)
     }
 
     /// Items dealt with.
     #[must_use]
     pub fn finished(&self) -> u64 {
-        self.counters.finished.0.load(Ordering::Acquire)
+        self.counters.finished.load(Ordering::Acquire)
     }
 
     /// Items given back because the ring was full.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.counters.refused.0.load(Ordering::Acquire)
+        self.counters.refused.load(Ordering::Acquire)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Public venue bytes to market facts.
 
+pub mod bars;
+pub mod clock;
 pub mod decode;
 pub mod depth;
 pub mod instruments;

@@ -5,11 +5,11 @@
 //! accepted here must be something the general parser accepts with the same meaning.
 //!
 //! ```text
-//!   "63943.90"       one load of eight bytes finds the end of the digits and turns them into a number at once
-//!    ^^^^^ ^^         63943 whole, .90 left-aligned to eight places: already in steps of 1e-8
+//!   63943.90"     the first byte that is no digit is the point or the closing quote
+//!   6394390"      the point taken out: eight digits become a number at once, then the scale of two decimals
 //! ```
 
-use keel_core::units::{SCALE, parse_decimal};
+use keel_core::units::{NumError, SCALE, parse_decimal};
 
 /// Quoted decimals longer than this are left to the general parser.
 const LONGEST_DECIMAL: usize = 40;
@@ -22,11 +22,15 @@ pub(crate) struct Scan<'a> {
     rest: &'a [u8],
 }
 
+/// The top bit of each of the eight bytes that is no digit.
+const fn non_digits(chunk: u64) -> u64 {
+    let values = chunk ^ 0x3030_3030_3030_3030;
+    ((values & 0x7f7f_7f7f_7f7f_7f7f).wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080
+}
+
 /// How many of the eight bytes, from the first, are digits.
 const fn leading_digits(chunk: u64) -> usize {
-    let values = chunk ^ 0x3030_3030_3030_3030;
-    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
-    (others.trailing_zeros() / 8) as usize
+    (non_digits(chunk).trailing_zeros() / 8) as usize
 }
 
 /// Eight digits, first in the lowest byte, as a number. Zero bytes count as the digit 0.
@@ -37,6 +41,27 @@ const fn eight_digits(chunk: u64) -> u64 {
 }
 
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// A figure for people and statistics, such as coins traded in a day: anything larger than `most` reads as `most`, and
+/// decimals beyond the eighth are dropped. Some coins trade more units a day than a quantity can count, and their prices
+/// must not be lost with that.
+pub(crate) fn statistic(text: &[u8], most: i64) -> Result<i64, NumError> {
+    let (mut point, mut plain) = (None, true);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'.' if point.is_none() => point = Some(at),
+            byte => plain &= byte.is_ascii_digit(),
+        }
+    }
+    match parse_decimal(text) {
+        Ok(value) => Ok(value.min(most)),
+        Err(NumError::Range) if plain => Ok(most),
+        Err(NumError::Precision) if plain => {
+            parse_decimal(&text[..point.unwrap_or(0) + 9]).map(|value| value.min(most))
+        }
+        Err(why) => Err(why),
+    }
+}
 
 impl<'a> Scan<'a> {
     pub(crate) const fn new(frame: &'a [u8]) -> Self {
@@ -131,24 +156,27 @@ impl<'a> Scan<'a> {
     /// A decimal without a sign and its closing quote, in steps of 1e-8. The opening quote is already behind.
     #[inline(always)]
     pub(crate) fn decimal(&mut self) -> Option<i64> {
-        let Some(first) = self.chunk(0) else { return self.decimal_by_digit() };
-        let whole_len = leading_digits(first);
+        let Some(bytes) = self.rest.first_chunk::<16>() else { return self.decimal_by_digit() };
+        let word = |at: usize| bytes[at..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
+        let (here, next) = (word(0), word(1));
+        let whole_len = leading_digits(here);
         if whole_len == 0 || whole_len == 8 {
             return self.decimal_by_digit();
         }
-        let whole = eight_digits(first << (64 - 8 * whole_len)) * SCALE.unsigned_abs();
-        if self.rest[whole_len] == b'"' {
-            self.skip(whole_len + 1)?;
-            return i64::try_from(whole).ok();
+        if bytes[whole_len] == b'"' {
+            self.rest = &self.rest[whole_len + 1..];
+            let whole = eight_digits(here << (64 - 8 * whole_len));
+            return Some(whole.wrapping_mul(SCALE.unsigned_abs()).cast_signed());
         }
-        let Some(second) = self.chunk(whole_len + 1) else { return self.decimal_by_digit() };
-        let fraction_len = leading_digits(second);
-        if self.rest[whole_len] != b'.' || fraction_len == 8 || self.rest[whole_len + 1 + fraction_len] != b'"' {
+        // The point taken out: what follows it moves up by one.
+        let behind = u64::MAX << (8 * whole_len);
+        let digits = ((non_digits(next) & behind).trailing_zeros() / 8) as usize;
+        if bytes[whole_len] != b'.' || bytes[digits + 1] != b'"' {
             return self.decimal_by_digit();
         }
-        let fraction = eight_digits(second & !(u64::MAX << (8 * fraction_len)));
-        self.skip(whole_len + fraction_len + 2)?;
-        i64::try_from(whole + fraction).ok()
+        self.rest = &self.rest[digits + 2..];
+        let value = eight_digits((here & !behind | next & behind) << (64 - 8 * digits));
+        Some(value.wrapping_mul(POW10[8 - (digits - whole_len)]).cast_signed())
     }
 
     #[cold]
@@ -165,6 +193,14 @@ impl<'a> Scan<'a> {
             return Some(None);
         }
         if self.rest.first() == Some(&b'-') { self.decimal_by_sign().map(Some) } else { self.decimal().map(Some) }
+    }
+
+    /// A [`statistic`] and its closing quote.
+    pub(crate) fn statistic(&mut self, most: i64) -> Option<i64> {
+        let length = self.rest.iter().take(LONGEST_DECIMAL).position(|byte| *byte == b'"')?;
+        let value = statistic(&self.rest[..length], most).ok().filter(|value| *value >= 0)?;
+        self.skip(length + 1)?;
+        Some(value)
     }
 
     fn decimal_by_sign(&mut self) -> Option<i64> {

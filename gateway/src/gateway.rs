@@ -5,29 +5,35 @@
 //! a [`Sent`] fact says why not.
 //!
 //! An order goes over order entry's WebSocket; while that is down, over REST. A request that nobody answers by
-//! [`REST_TIMEOUT`] counts as failed; its late answer is ignored.
+//! [`REST_TIMEOUT`] counts as failed; its late answer is ignored. Four machines ask questions: the reading of the
+//! account (`reconcile`), the watch over orders without an answer (`watch`), the sweep that cancels everything
+//! (`sweep`); each gets what the budget has left, cancels first.
 
 use crate::budget::{Budget, Endpoint};
 use crate::decode::Decoder;
 use crate::encode::{Encoder, MAX_FRAME, SelfMatch};
-use crate::reaction::{Reaction, reaction};
-use crate::reconcile::Reconcile;
+use crate::reconcile::{self, Reconcile};
 use crate::rest::{Answer, Call, Request, RestError, parse};
 use crate::session::{self, PrivateSession, TradeSession, splitmix};
 use crate::sign::Signer;
+use crate::sweep::Sweep;
+use crate::watch::Watch;
 use keel_core::event::{Ack, Channel, ExecEvent, Flag, Link, LinkState, Order, Sent, SentOutcome};
 use keel_core::instrument::Instruments;
+use keel_core::orders::{Reaction, Working, reaction};
 use keel_core::units::{Mono, Now, Wall};
 use keel_journal::Recorded;
 use keel_risk::Approved;
 use std::collections::VecDeque;
 
 /// A request not answered by then counts as failed.
-pub const REST_TIMEOUT: u64 = 10_000_000_000;
+pub const REST_TIMEOUT: u64 = 6_000_000_000;
 /// Requests that may be out at once; one more waits, and an order among them is refused as busy.
 pub const MAX_CALLS: usize = 64;
-/// Frames that may wait for `poll` at once: one a `handle`, plus what the sessions themselves say.
-const MAX_QUEUED: usize = 8;
+/// Of them, those the watch may have out: a venue that answers slowly must not keep the others from asking.
+const MAX_WATCHING: usize = 16;
+/// Answers in a row that must fail before REST counts as down.
+const REST_FAILURES: u32 = 3;
 
 /// What the room needs to know at the start.
 #[derive(Clone, Debug)]
@@ -38,6 +44,8 @@ pub struct Config {
     pub self_match: SelfMatch,
     /// Executions before it are in the journal already.
     pub executions_since: Wall,
+    /// Arm the venue's cancel-on-disconnect on the private stream.
+    pub guarded: bool,
     /// Luck for jitter.
     pub seed: u64,
 }
@@ -55,6 +63,7 @@ pub struct RateHeader {
 
 /// What happened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "an order is moved in once, and a box would be an allocation")]
 pub enum Input<'a> {
     /// The engine wants this at the venue.
     Order(Recorded<Approved>),
@@ -88,6 +97,8 @@ pub enum Input<'a> {
         /// Rate headers.
         rate: RateHeader,
     },
+    /// Cancel everything at the venue, whoever placed it, until nothing is open.
+    CancelAll,
     /// The deadline passed.
     Timer,
 }
@@ -128,6 +139,8 @@ pub enum Output<'a> {
 enum Purpose {
     Order,
     Reconcile,
+    Watch,
+    Sweep,
 }
 
 #[derive(Debug)]
@@ -146,9 +159,14 @@ pub struct Gateway {
     private: PrivateSession,
     trade: TradeSession,
     encoder: Encoder,
+    self_match: SelfMatch,
     budget: Budget,
     decoder: Decoder,
     reconcile: Reconcile,
+    watch: Watch,
+    sweep: Sweep,
+    rest: LinkState,
+    rest_failures: u32,
     asked: Vec<Asked>,
     requests: VecDeque<(u64, Request)>,
     frame: [u8; MAX_FRAME],
@@ -162,15 +180,21 @@ impl Gateway {
     #[must_use]
     pub fn new(signer: Signer, instruments: &Instruments, config: &Config) -> Self {
         let mut luck = config.seed;
+        let private = PrivateSession::new(signer.clone(), instruments, splitmix(&mut luck));
         Self {
-            private: PrivateSession::new(signer.clone(), instruments, splitmix(&mut luck)),
+            private: if config.guarded { private.guarded() } else { private },
             trade: TradeSession::new(signer.clone(), instruments, splitmix(&mut luck)),
             encoder: Encoder::new(instruments, config.self_match, config.run),
+            self_match: config.self_match,
             budget: Budget::new(),
             decoder: Decoder::new(instruments),
             reconcile: Reconcile::new(config.executions_since),
+            watch: Watch::new(),
+            sweep: Sweep::new(),
+            rest: LinkState::Down,
+            rest_failures: 0,
             asked: Vec::with_capacity(MAX_CALLS),
-            requests: VecDeque::with_capacity(MAX_QUEUED),
+            requests: VecDeque::with_capacity(MAX_CALLS),
             frame: [0; MAX_FRAME],
             frame_len: 0,
             tokens: 0,
@@ -191,9 +215,16 @@ impl Gateway {
                 self.session(now, channel, session::Input::Frame { bytes, ticks }, sink);
             }
             Input::RestReply { token, status, body, rate } => self.reply(now, token, status, body, rate, sink),
+            Input::CancelAll => self.sweep.begin(now.mono),
             Input::Timer => self.timer(now, sink),
         }
         self.ask(now);
+    }
+
+    /// An order of an earlier run that was not finished when that run ended: the venue owes us a word about it. `age`:
+    /// nanoseconds since anything was last asked of it, 0 if nobody knows; absence is proven the sooner.
+    pub fn adopt(&mut self, now: Now, row: &Working, age: u64) {
+        self.watch.adopt(now.mono, row, age);
     }
 
     /// The next thing to do.
@@ -215,14 +246,27 @@ impl Gateway {
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
         let calls = self.asked.iter().map(|asked| asked.due);
-        let machines = [self.private.deadline(), self.trade.deadline(), self.reconcile.deadline()];
-        machines.into_iter().flatten().chain(calls).min()
+        let sessions = [self.private.deadline(), self.trade.deadline()];
+        let machines = [self.reconcile.deadline(), self.watch.deadline(), self.sweep.deadline()];
+        sessions.into_iter().chain(machines).flatten().chain(calls).min()
     }
 
     /// Both conversations stand and the venue's account was read to the end.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.private.is_ready() && self.trade.is_ready() && self.reconcile.is_done()
+    }
+
+    /// Orders the venue owes a word about.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.watch.owed()
+    }
+
+    /// Everything is being cancelled, and how often that was asked for so far.
+    #[must_use]
+    pub fn sweeping(&self) -> Option<u32> {
+        self.sweep.is_on().then(|| self.sweep.rounds())
     }
 
     /// What is left of the venue's patience, for a page.
@@ -233,6 +277,9 @@ impl Gateway {
 
     fn order(&mut self, now: Now, order: &Order, sink: &mut impl FnMut(ExecEvent)) {
         let outcome = if self.trade.is_ready() { self.send(now, order) } else { self.send_by_rest(now, order) };
+        if outcome == SentOutcome::Wire {
+            self.watch.left(now.mono, order);
+        }
         let (client, op, at) = (order.client, order.op, now.mono);
         sink(ExecEvent::Sent(Sent { client, at, op, outcome, ..Sent::default() }));
     }
@@ -258,7 +305,8 @@ impl Gateway {
         if self.budget.take(now.mono, Endpoint::of(order.op), Channel::Rest).is_err() {
             return SentOutcome::NoBudget;
         }
-        self.request(now, Call::Order { order: *order, symbol: instrument.symbol }, Purpose::Order);
+        let (symbol, self_match) = (instrument.symbol, self.self_match);
+        self.request(now, Call::Order { order: *order, symbol, self_match }, Purpose::Order);
         SentOutcome::Wire
     }
 
@@ -269,9 +317,10 @@ impl Gateway {
     }
 
     fn session(&mut self, now: Now, channel: Channel, input: session::Input<'_>, sink: &mut impl FnMut(ExecEvent)) {
-        let (budget, luck) = (&mut self.budget, &mut self.luck);
+        let (budget, luck, watch) = (&mut self.budget, &mut self.luck, &mut self.watch);
         let (mut stream, mut last_fill) = (None, Wall::default());
         let mut tap = |fact: ExecEvent| {
+            watch.hear(now.mono, &fact);
             match fact {
                 ExecEvent::Ack(ack) => react(budget, now, luck, &ack),
                 ExecEvent::Link(Link { channel: Channel::Private, state, .. }) => stream = Some(state),
@@ -309,10 +358,12 @@ impl Gateway {
     ) {
         let Some(at) = self.asked.iter().position(|asked| asked.token == token) else { return };
         let Asked { call, purpose, .. } = self.asked.swap_remove(at);
+        self.rest_answered(now, status == 200, sink);
         self.budget.observe(now.mono, call.endpoint(), rate.limit, rate.remaining);
         let source = crate::decode::Source { recv: now.mono, ticks: 0, queried: Flag::Yes };
-        let reconcile = &mut self.reconcile;
+        let (reconcile, watch) = (&mut self.reconcile, &mut self.watch);
         let answer = parse(&call, status, body, &mut self.decoder, source, &mut |fact| {
+            watch.hear(now.mono, &fact);
             if let ExecEvent::Fill(fill) = fact {
                 reconcile.saw_fill(fill.ts);
             }
@@ -320,39 +371,104 @@ impl Gateway {
         });
         match answer {
             Err(RestError::Http(403)) => self.budget.banned(now.mono),
-            Err(RestError::Venue(code)) if reaction(code) == Reaction::RateLimited => {
-                self.budget.limited(now, call.endpoint(), rate.reset);
-            }
             Err(RestError::Http(429)) => self.budget.overloaded(now.mono, splitmix(&mut self.luck)),
+            Err(RestError::Venue(code)) => match reaction(code) {
+                Reaction::RateLimited => self.budget.limited(now, call.endpoint(), rate.reset),
+                Reaction::Overloaded => self.budget.overloaded(now.mono, splitmix(&mut self.luck)),
+                _ => {}
+            },
             _ => {}
         }
-        if purpose == Purpose::Reconcile {
-            match answer {
-                Ok(Answer::Facts { count, next }) => self.reconcile.answered(now, count, next, sink),
-                _ => self.reconcile.failed(now),
+        match answer {
+            Ok(answer) => self.answered(now, purpose, &call, answer, sink),
+            Err(_) => self.failed(now, purpose, &call),
+        }
+    }
+
+    fn answered(&mut self, now: Now, purpose: Purpose, call: &Call, answer: Answer, sink: &mut impl FnMut(ExecEvent)) {
+        match (purpose, answer, call.client()) {
+            (Purpose::Reconcile, Answer::Facts { count, next, .. }, _) => {
+                let begun = self.reconcile.begun();
+                if self.reconcile.answered(now, count, next, sink) {
+                    self.watch.missing(now.mono, begun);
+                }
             }
+            (Purpose::Watch, Answer::Facts { rows, .. }, Some(client)) => {
+                self.watch.found(now, client, rows, sink);
+                if rows > 0 && !self.watch.knows(client) {
+                    // it ended and the stream did not say: what else did it not say?
+                    self.reconcile.hasten(now.mono);
+                }
+            }
+            (Purpose::Sweep, Answer::Facts { rows, .. }, _) => self.sweep.looked(now.mono, rows),
+            (Purpose::Sweep, Answer::Cancelling(_), _) => self.sweep.cancelling(now.mono),
+            _ => {}
+        }
+    }
+
+    /// A request without a usable answer. Of an order that proves nothing: it may have arrived.
+    fn failed(&mut self, now: Now, purpose: Purpose, call: &Call) {
+        let later = now.mono.after(reconcile::RETRY);
+        match (purpose, call.client()) {
+            (Purpose::Order, Some(client)) => self.watch.doubt(now.mono, client),
+            (Purpose::Watch, Some(client)) => self.watch.again(client, later),
+            (Purpose::Reconcile, _) => self.reconcile.failed(now),
+            (Purpose::Sweep, _) => self.sweep.again(later),
+            (Purpose::Order | Purpose::Watch, None) => {}
+        }
+    }
+
+    /// REST is a link too: up with its first answer, down after a few that failed.
+    fn rest_answered(&mut self, now: Now, well: bool, sink: &mut impl FnMut(ExecEvent)) {
+        self.rest_failures = if well { 0 } else { self.rest_failures.saturating_add(1) };
+        let state = match (well, self.rest_failures >= REST_FAILURES) {
+            (true, _) => LinkState::Ready,
+            (false, true) => LinkState::Down,
+            (false, false) => self.rest,
+        };
+        if state != self.rest {
+            self.rest = state;
+            sink(ExecEvent::Link(Link { at: now.mono, channel: Channel::Rest, state, pad: [0; 6] }));
         }
     }
 
     fn timer(&mut self, now: Now, sink: &mut impl FnMut(ExecEvent)) {
         self.session(now, Channel::Private, session::Input::Timer, sink);
         self.session(now, Channel::Trade, session::Input::Timer, sink);
+        self.reconcile.tick(now, sink);
         while let Some(at) = self.asked.iter().position(|asked| asked.due <= now.mono) {
-            if self.asked.swap_remove(at).purpose == Purpose::Reconcile {
-                self.reconcile.failed(now);
-            }
+            let Asked { call, purpose, .. } = self.asked.swap_remove(at);
+            self.rest_answered(now, false, sink);
+            self.failed(now, purpose, &call);
         }
     }
 
     fn ask(&mut self, now: Now) {
-        if self.asked.len() >= MAX_CALLS {
-            return;
+        while self.asked.len() < MAX_CALLS {
+            let Some((call, purpose)) = self.next_question(now.mono) else { break };
+            match self.budget.take(now.mono, call.endpoint(), Channel::Rest) {
+                Ok(()) => self.request(now, call, purpose),
+                Err(wait) => match (purpose, call.client()) {
+                    (Purpose::Watch, Some(client)) => self.watch.again(client, wait.until),
+                    (Purpose::Sweep, _) => self.sweep.again(wait.until),
+                    _ => self.reconcile.postpone(wait.until),
+                },
+            }
         }
-        let Some(call) = self.reconcile.ask(now) else { return };
-        match self.budget.take(now.mono, call.endpoint(), Channel::Rest) {
-            Ok(()) => self.request(now, call, Purpose::Reconcile),
-            Err(wait) => self.reconcile.postpone(wait.until),
+    }
+
+    fn next_question(&mut self, now: Mono) -> Option<(Call, Purpose)> {
+        if let Some(call) = self.sweep.question(now) {
+            return Some((call, Purpose::Sweep));
         }
+        if let Some(call) = self.reconcile.ask(now) {
+            return Some((call, Purpose::Reconcile));
+        }
+        let watching = self.asked.iter().filter(|asked| asked.purpose == Purpose::Watch).count();
+        if watching >= MAX_WATCHING {
+            return None;
+        }
+        self.watch.question(now, &self.instruments).map(|call| (call, Purpose::Watch))
     }
 }
 
@@ -377,4 +493,8 @@ fn react(budget: &mut Budget, now: Now, luck: &mut u64, ack: &Ack) {
 }
 
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world_tests;

@@ -13,17 +13,19 @@
 //!                  +------------------------------------------------------------------+
 //! ```
 
+pub mod account;
 pub mod budget;
 pub mod decode;
 pub mod encode;
 pub mod gateway;
-pub mod reaction;
 mod reconcile;
 pub mod rest;
 pub mod session;
 pub mod sign;
 pub mod sim;
+mod sweep;
 mod text;
+mod watch;
 
 pub use gateway::Gateway;
 

@@ -33,10 +33,12 @@ pub const DEAD_AFTER: u64 = 12 * SECOND;
 pub const BACKOFF: (u64, u64) = (SECOND / 4, 10 * SECOND);
 /// Wait after a refused `auth`: trying a bad key faster helps nobody.
 pub const AUTH_BACKOFF: u64 = 30 * SECOND;
-/// A conversation that lasted this long clears the backoff.
-pub const SETTLED: u64 = 30 * SECOND;
+/// A conversation that lasted this long clears the backoff: a hundred of them in five minutes stay far below the ban.
+pub const SETTLED: u64 = 3 * SECOND;
 /// `expires` of an `auth` frame, ahead of the wall clock.
 const AUTH_VALID: u64 = 5 * SECOND;
+/// Arms the venue's own cancel-on-disconnect on this connection, where the account has it.
+const DISCONNECT_TOPIC: &str = r#"{"op":"subscribe","args":["dcp.future"]}"#;
 const PING: &str = r#"{"op":"ping"}"#;
 /// This node of the venue restarts: what is in flight finishes, a new connection is needed.
 const RESTARTING: i32 = 10_019;
@@ -144,6 +146,7 @@ pub struct Ended {
 pub struct Session<E> {
     signer: Signer,
     decoder: Decoder,
+    guarded: bool,
     phase: Phase,
     /// When the phase ends badly, or, once ready, when to look again.
     due: Mono,
@@ -165,6 +168,7 @@ impl<E: Endpoint> Session<E> {
         Self {
             signer,
             decoder: Decoder::new(instruments),
+            guarded: false,
             phase: Phase::Idle,
             due: Mono::default(),
             heard: Mono::default(),
@@ -177,6 +181,14 @@ impl<E: Endpoint> Session<E> {
             sending: Cow::Borrowed(""),
             endpoint: PhantomData,
         }
+    }
+
+    /// Subscribes to the topic by which the venue cancels everything when all such connections die. An account without
+    /// the feature is refused it, and nothing else.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
     }
 
     /// Takes in what happened. `poll` must have been drained.
@@ -280,7 +292,7 @@ impl<E: Endpoint> Session<E> {
                 self.ended.refused += 1;
                 self.drop_socket(now, AUTH_BACKOFF, sink);
             }
-            (Ok(Seen::Subscribed(false)), _) => {
+            (Ok(Seen::Subscribed(false)), Phase::Subscribe) => {
                 self.ended.refused += 1;
                 self.drop_socket(now, AUTH_BACKOFF, sink);
             }
@@ -317,7 +329,7 @@ impl<E: Endpoint> Session<E> {
                 self.drop_socket(now, 0, sink);
             }
             Phase::Ready => {
-                self.due = now.mono.after(PING_EVERY);
+                self.due = now.mono.after(PING_EVERY).min(self.heard.after(DEAD_AFTER));
                 self.pending.push_back(Pending::Send(Cow::Borrowed(PING)));
             }
         }
@@ -326,6 +338,9 @@ impl<E: Endpoint> Session<E> {
     fn ready(&mut self, now: Now, sink: &mut impl FnMut(ExecEvent)) {
         self.enter(now, Phase::Ready, PING_EVERY);
         self.ready_at = now.mono;
+        if self.guarded {
+            self.pending.push_back(Pending::Send(Cow::Borrowed(DISCONNECT_TOPIC)));
+        }
         sink(link::<E>(now, LinkState::Ready));
     }
 
@@ -464,8 +479,21 @@ mod tests {
         assert!(talk.say(5_020, PONG).is_empty());
         assert_eq!(talk.step(10_003, Input::Timer), ["ping"]);
         assert_eq!(talk.step(15_003, Input::Timer), ["ping"]);
-        assert_eq!(talk.step(20_003, Input::Timer), ["close", "connect later"]);
+        assert_eq!(talk.session.deadline(), Some(at(17_020).mono));
+        assert_eq!(talk.step(17_020, Input::Timer), ["close", "connect later"]);
         assert_eq!((talk.session.ended().silent, talk.links.last()), (1, Some(&LinkState::Down)));
+    }
+
+    #[test]
+    fn an_account_without_cancel_on_disconnect_is_refused_that_and_nothing_else() {
+        let mut talk = Talk::<Private>::new();
+        talk.session = talk.session.guarded();
+        talk.step(0, Input::Timer);
+        talk.step(1, Input::Connected);
+        talk.say(2, AUTH_OK);
+        assert_eq!(talk.say(3, SUB_OK), ["subscribe"]);
+        let refused = r#"{"success":false,"ret_msg":"error:handler not found,topic:dcp.future","op":"subscribe"}"#;
+        assert!(talk.say(4, refused).is_empty() && talk.session.is_ready());
     }
 
     #[test]

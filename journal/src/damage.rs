@@ -47,8 +47,14 @@ pub enum What {
     SealOutOfChain,
     /// A finished segment older than a sealed one has no seal.
     Unsealed,
-    /// The file is not there, but later ones are.
+    /// The tree up to here is not the one a checkpoint kept elsewhere describes: history was written anew.
+    Anchor,
+    /// A checkpoint kept elsewhere describes this record, and the journal ends before it.
+    CutOff,
+    /// The file is not there, but later ones are; or there is none at all.
     Missing,
+    /// The compressed file cannot be decompressed.
+    Packed,
     /// The operating system says no.
     Io(io::ErrorKind),
 }
@@ -66,7 +72,7 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.segment, self.seq) {
-            (0, _) => write!(f, "{}", self.what),
+            (0, _) => write!(f, "the directory: {}", self.what),
             (segment, Seq::NONE) => write!(f, "{} byte {}: {}", name(segment), self.offset, self.what),
             (segment, seq) => write!(f, "record {} ({} byte {}): {}", seq.0, name(segment), self.offset, self.what),
         }
@@ -95,7 +101,10 @@ impl fmt::Display for What {
             Self::SealDisagrees => "the seal does not describe the records before it: a record was rewritten",
             Self::SealOutOfChain => "the seal does not continue the one before it",
             Self::Unsealed => "has no seal, though a later segment has one",
-            Self::Missing => "the file is missing",
+            Self::Anchor => "the history up to here is not the one a checkpoint describes: it was written anew",
+            Self::CutOff => "missing, though a checkpoint describes it: the end was cut off",
+            Self::Missing => "missing",
+            Self::Packed => "the compressed file cannot be decompressed",
             Self::Io(kind) => return write!(f, "cannot be read: {kind}"),
         })
     }

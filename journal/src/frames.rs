@@ -4,11 +4,12 @@
 //! an error, not a signal), a write, a lock. A frame that looks wrong is read again before it is called damage: a live
 //! writer may have been half way.
 
+use crate::archive;
 use crate::damage::{Damage, What};
 use crate::frame::{self, Frame, MAX_FRAME};
 use crate::history::Seal;
 use crate::map::PAGE;
-use crate::segment::{self, FIRST, Head, Misfit, Watermark};
+use crate::segment::{self, FIRST, Head, Marks, Misfit};
 use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
@@ -29,13 +30,72 @@ pub(crate) enum SealPage {
     Spoilt,
 }
 
+/// Where the bytes of a segment come from.
+#[derive(Debug)]
+enum Source {
+    Plain(File),
+    Unpacked(Vec<u8>),
+}
+
+impl Source {
+    /// The plain file, or the compressed one; between the two looks the one may become the other.
+    fn open(dir: &Path, number: u32) -> Result<Self, Damage> {
+        for _ in 0..LOOKS {
+            match File::open(segment::path(dir, number)) {
+                Ok(file) => return Ok(Self::Plain(file)),
+                Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                Err(why) => return Err(Damage::io(number, &why)),
+            }
+            match File::open(segment::packed_path(dir, number)) {
+                Ok(file) => {
+                    let unpacked = archive::unpack(file).map_err(|_| Damage::file(number, What::Packed))?;
+                    return unpacked.map(Self::Unpacked).map_err(|misfit| Damage::file(number, What::File(misfit)));
+                }
+                Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                Err(why) => return Err(Damage::io(number, &why)),
+            }
+        }
+        Err(Damage::file(number, What::Missing))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::Plain(file) => Ok(file.metadata()?.len()),
+            Self::Unpacked(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// Fills `buffer` as far as the source goes.
+    fn read_at(&self, buffer: &mut [u8], offset: usize) -> io::Result<usize> {
+        let file = match self {
+            Self::Plain(file) => file,
+            Self::Unpacked(bytes) => {
+                let rest = bytes.get(offset..).unwrap_or_default();
+                let filled = rest.len().min(buffer.len());
+                buffer[..filled].copy_from_slice(&rest[..filled]);
+                return Ok(filled);
+            }
+        };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], (offset + filled) as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(filled)
+    }
+}
+
 /// A segment being read.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    file: File,
+    source: Source,
     pub(crate) head: Head,
-    /// Newest watermark when the segment was opened.
-    pub(crate) watermark: Watermark,
+    /// The watermarks when the segment was opened.
+    pub(crate) marks: Marks,
     at: usize,
     buffer: Vec<u8>,
     start: usize,
@@ -44,29 +104,26 @@ pub(crate) struct Frames {
 impl Frames {
     /// Opens and judges header and length.
     pub(crate) fn open(dir: &Path, number: u32) -> Result<Self, Damage> {
-        let fault = |why: io::Error| match why.kind() {
-            io::ErrorKind::NotFound => Damage::file(number, What::Missing),
-            _ => Damage::io(number, &why),
-        };
+        let fault = |why: io::Error| Damage::io(number, &why);
         let misfit = |misfit| Damage::file(number, What::File(misfit));
-        let file = File::open(segment::path(dir, number)).map_err(fault)?;
+        let source = Source::open(dir, number)?;
         let mut page = vec![0; PAGE];
         let mut judged = Err(Misfit::Truncated);
         for _ in 0..LOOKS {
-            let filled = read_at(&file, &mut page, 0).map_err(fault)?;
+            let filled = source.read_at(&mut page, 0).map_err(fault)?;
             judged = Head::read(&page[..filled]);
-            if judged.is_ok() {
+            if judged.is_ok_and(|(_, marks)| !marks.is_torn()) {
                 break;
             }
         }
-        let (head, watermark) = judged.map_err(misfit)?;
-        if file.metadata().map_err(fault)?.len() != head.bytes {
+        let (head, marks) = judged.map_err(misfit)?;
+        if source.len().map_err(fault)? != head.bytes {
             return Err(misfit(Misfit::Truncated));
         }
         if head.number != number {
             return Err(misfit(Misfit::Misnamed));
         }
-        Ok(Self { file, head, watermark, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
+        Ok(Self { source, head, marks, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
     }
 
     /// Offset of the next frame.
@@ -116,7 +173,7 @@ impl Frames {
         let want = CHUNK.min(limit.saturating_sub(self.at));
         self.buffer.resize(want, 0);
         self.start = self.at;
-        let filled = read_at(&self.file, &mut self.buffer, self.at as u64).map_err(|why| What::Io(why.kind()))?;
+        let filled = self.source.read_at(&mut self.buffer, self.at).map_err(|why| What::Io(why.kind()))?;
         if filled < want {
             return Err(What::File(Misfit::Truncated));
         }
@@ -129,7 +186,7 @@ impl Frames {
         let mut at = from;
         while at < to {
             let want = CHUNK.min(to - at);
-            let filled = read_at(&self.file, &mut piece[..want], at as u64).map_err(|why| What::Io(why.kind()))?;
+            let filled = self.source.read_at(&mut piece[..want], at).map_err(|why| What::Io(why.kind()))?;
             if filled < want {
                 return Err(What::File(Misfit::Truncated));
             }
@@ -172,8 +229,7 @@ impl Frames {
         let mut page = vec![0; PAGE];
         let mut found = SealPage::Spoilt;
         for _ in 0..LOOKS {
-            let filled =
-                read_at(&self.file, &mut page, self.head.limit() as u64).map_err(|why| What::Io(why.kind()))?;
+            let filled = self.source.read_at(&mut page, self.head.limit()).map_err(|why| What::Io(why.kind()))?;
             if filled < PAGE {
                 return Err(What::File(Misfit::Truncated));
             }
@@ -199,20 +255,6 @@ fn seal_page(page: &[u8], head: &Head) -> SealPage {
         }
         Ok(_) | Err(_) => SealPage::Spoilt,
     }
-}
-
-/// Fills `buffer` as far as the file goes.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(more) => filled += more,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(why),
-        }
-    }
-    Ok(filled)
 }
 
 /// Where a walk stands: the record that must come next, and the clock it must be later than.

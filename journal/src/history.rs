@@ -53,6 +53,11 @@ impl History {
         Self { frontier: Vec::with_capacity(u64::BITS as usize), ..Self::default() }
     }
 
+    /// In the middle of a journal whose beginning was dropped: the chain goes on, the tree is not known.
+    pub(crate) fn amid(last: Seq, chain: Hash) -> Self {
+        Self { last, chain, frontier: Vec::new() }
+    }
+
     /// Takes in the next record.
     pub fn absorb(&mut self, bytes: &[u8]) {
         let leaf = leaf(bytes);
@@ -166,6 +171,13 @@ impl Seal {
     #[must_use]
     pub fn after(&self) -> History {
         History { last: self.terms.last, chain: self.terms.after, frontier: self.frontier.clone() }
+    }
+
+    /// Does it end as `history` does? Without the tree, by the chain alone.
+    #[must_use]
+    pub fn describes(&self, history: &History, tree: bool) -> bool {
+        let chain = self.terms.last == history.last && self.terms.after == history.chain;
+        chain && (!tree || self.frontier == history.frontier)
     }
 
     /// Does it start where `history` ends?

@@ -20,7 +20,7 @@ use crate::frame;
 use crate::history::{History, Seal};
 use crate::map::PAGE;
 use crate::recover::{Recovered, Recovery, write_seal};
-use crate::segment::{FIRST, Segment, Watermark};
+use crate::segment::{FIRST, Head, Segment, Watermark};
 use crate::writer::{BROKEN, Gauge, LOW, Options, Shared, Writer};
 use keel_core::agent::Agent;
 use keel_core::ids::Seq;
@@ -34,6 +34,8 @@ use std::sync::atomic::Ordering;
 
 /// Records hashed in one duty: about a millisecond.
 const HASH_BATCH: usize = 2048;
+/// Bytes synced in one duty: readiness ahead of the writer must not wait long for the disk.
+const SYNC_BATCH: usize = 1 << 20;
 /// How often readiness is renewed, and a full disk asked again.
 const RENEW_NANOS: u64 = 1_000_000_000;
 
@@ -225,7 +227,8 @@ impl Keeper {
     fn sync(&mut self, now: Mono, number: u32, at: usize) -> io::Result<usize> {
         let segment = self.segment(self.synced.number);
         let (from, finished) = (self.synced.at, self.synced.number < number);
-        let behind = if finished { segment.head.limit() } else { at - at % PAGE };
+        let left = if finished { segment.head.limit() } else { at - at % PAGE };
+        let behind = left.min(from + SYNC_BATCH);
         let waited = now.since(self.progressed) >= self.options.sync_nanos;
         let pending = self.durable.0.at < at && self.durable.0.number == number;
         let to = if behind > from || !waited || !pending { behind } else { at };
@@ -238,7 +241,7 @@ impl Keeper {
             self.progressed = now;
             self.reckon(&segment, to);
         }
-        if !finished {
+        if !finished || behind < left {
             return Ok(usize::from(to > from && behind > from));
         }
         let next = Cursor { number: self.synced.number + 1, at: FIRST };
@@ -261,7 +264,7 @@ impl Keeper {
             self.durable = (cursor, seq);
             self.watermark = self.watermark.next(segment.head.salt, seq, cursor.at as u64);
             segment.map.store(self.watermark.slot(), zerocopy::IntoBytes::as_bytes(&self.watermark));
-            self.shared.durable.store(seq.0, Ordering::Release);
+            self.shared.durable.fetch_max(seq.0, Ordering::Release);
         }
     }
 
@@ -299,7 +302,9 @@ impl Keeper {
 
     fn seal(&mut self, index: usize, end: usize) -> io::Result<()> {
         let segment = Arc::clone(&self.segments[index]);
-        write_seal(&segment, &Seal::new(segment.head.journal, &self.before, &self.history, end as u64), self.wall)?;
+        let seal = Seal::new(segment.head.journal, &self.before, &self.history, end as u64);
+        let marks = Head::read(segment.map.settled(0, PAGE)).map(|(_, marks)| marks).unwrap_or_default();
+        write_seal(&segment, &seal, marks.newest(), self.wall)?;
         segment.punch(&self.dir, end)?;
         self.before = self.history.clone();
         self.shared.sealed.store(self.history.last().0, Ordering::Release);

@@ -12,14 +12,20 @@
 //! | [`keeper`] | prefault, sync, hash, seal, next segment, on a cold thread |
 //! | `recover` | the exact end of a journal some process left |
 //! | [`reader`], [`mod@verify`] | the same bytes for everyone else |
+//! | [`mod@archive`] | sealed segments, compressed |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
+//! | [`note`], [`proof`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
 
+pub mod anchor;
+pub mod archive;
 pub mod damage;
 pub mod frame;
 mod frames;
 pub mod history;
 pub mod keeper;
 mod map;
+pub mod note;
+pub mod proof;
 pub mod reader;
 pub mod recorded;
 mod recover;
@@ -34,4 +40,4 @@ pub use reader::Reader;
 pub use recorded::Recorded;
 pub use recover::Recovery;
 pub use verify::{Report, verify};
-pub use writer::{Gauge, OpenError, Options, Writer};
+pub use writer::{Durability, Gauge, OpenError, Options, Writer};

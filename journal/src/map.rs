@@ -32,7 +32,10 @@ pub struct Map {
 impl Map {
     /// Maps the whole of `file` for reading and writing; its length must not change afterwards.
     pub fn file(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Self { raw: MmapOptions::new().len(len).map_raw(file)? })
+        let raw = MmapOptions::new().len(len).map_raw(file)?;
+        // no readahead: it builds large folios, and syncing any page of one protects all of it, the writer's page too
+        raw.advise(memmap2::Advice::Random)?;
+        Ok(Self { raw })
     }
 
     /// Anonymous zeroed memory.

@@ -100,7 +100,7 @@ impl Reader {
         if standing(frames)? {
             return Ok(true);
         }
-        if !segment::path(&self.dir, number + 1).exists() {
+        if !segment::exists(&self.dir, number + 1) {
             return self.end();
         }
         let mut next = Frames::open(&self.dir, number + 1)?;

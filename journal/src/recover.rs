@@ -15,24 +15,26 @@
 //! because pages reach the medium in any order: the journal is cut there, and what is cut is kept beside it.
 
 use crate::damage::{Damage, What};
-use crate::frame::MAX_FRAME;
+use crate::frame::{Header, MAX_FRAME, Place};
 use crate::frames::{Expect, Frames, SealPage};
-use crate::history::{History, Seal};
+use crate::history::{History, Seal, Terms};
 use crate::map::PAGE;
 use crate::segment::{self, FIRST, Head, Misfit, Segment, Watermark};
 use crate::writer::Options;
+use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use zerocopy::IntoBytes;
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Last record kept.
     pub last: Seq,
-    /// An append that was cut short was wiped: it never happened.
+    /// An append that was cut short was wiped, or a watermark that was is passed over: it never happened.
     pub torn: bool,
     /// Where the journal was cut, and why; the bytes behind it were set aside under a name ending in `.cut`.
     pub cut: Option<Damage>,
@@ -57,8 +59,11 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, Damage> {
     let fault = |why: io::Error| Damage::io(0, &why);
     segment::sweep(dir).map_err(fault)?;
-    let numbers = segment::list(dir).map_err(fault)?;
+    let numbers = segment::list_plain(dir).map_err(fault)?;
     let Some((&first, &last)) = numbers.first().zip(numbers.last()) else {
+        if let Some(packed) = segment::list(dir).map_err(fault)?.last() {
+            return Err(Damage::file(packed + 1, What::Missing));
+        }
         return begin(dir, options, 1, segment::random().map_err(fault)?, Walk::new(1));
     };
     let mut segments = Vec::with_capacity(numbers.len());
@@ -85,7 +90,7 @@ pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, Damage
         }
         let before = walk.history.clone();
         let end = walk.walk(dir, frames)?;
-        let (head, watermark) = (frames.head, frames.watermark);
+        let (head, watermark) = (frames.head, frames.marks.newest());
         let walked = Walked { head, end, watermark, before, after: walk.history.clone(), wall: walk.expect.wall };
         let Some(done) = &active else {
             active = Some(walked);
@@ -213,7 +218,8 @@ impl Walk {
     fn end(&mut self, dir: &Path, frames: &mut Frames, at: usize) -> Result<usize, Damage> {
         let number = frames.head.number;
         let whole = |what| Damage::file(number, what);
-        if frames.watermark.seq >= self.expect.seq {
+        self.report.torn |= frames.marks.is_torn();
+        if frames.marks.newest().seq >= self.expect.seq {
             return Err(self.here(number, at, What::BelowWatermark));
         }
         match tail(frames, at, self.expect.seq).map_err(whole)? {
@@ -229,7 +235,7 @@ impl Walk {
 
     fn cut(&mut self, dir: &Path, frames: &Frames, at: usize, what: What) -> Result<usize, Damage> {
         let (number, damage) = (frames.head.number, self.here(frames.head.number, at, what));
-        if frames.watermark.seq >= self.expect.seq {
+        if frames.marks.newest().seq >= self.expect.seq {
             return Err(damage);
         }
         keep(dir, frames, at).and_then(|()| wipe(dir, frames.head, at)).map_err(|why| Damage::io(number, &why))?;
@@ -240,7 +246,7 @@ impl Walk {
     /// A segment behind the cut: durable records in it mean damage, others are set aside.
     fn set_aside(&mut self, dir: &Path, frames: &Frames) -> Result<(), Damage> {
         let number = frames.head.number;
-        if frames.watermark.seq >= self.expect.seq || frames.seal() != Ok(SealPage::Blank) {
+        if frames.marks.newest().seq >= self.expect.seq || frames.seal() != Ok(SealPage::Blank) {
             return Err(self.report.cut.unwrap_or(Damage::file(number, What::BelowWatermark)));
         }
         let file = segment::path(dir, number);
@@ -328,15 +334,20 @@ fn unused(file: &Path) -> std::path::PathBuf {
 fn seal_now(dir: &Path, done: &Walked) -> io::Result<()> {
     let segment = Segment::map(dir, done.head)?;
     segment.map.sync(0, segment.map.len())?;
-    write_seal(&segment, &Seal::new(done.head.journal, &done.before, &done.after, done.end as u64), done.wall)
+    let seal = Seal::new(done.head.journal, &done.before, &done.after, done.end as u64);
+    write_seal(&segment, &seal, done.watermark, done.wall)
 }
 
-/// Writes a seal and waits until it is on the medium.
-pub(crate) fn write_seal(segment: &Segment, seal: &Seal, wall: Wall) -> io::Result<()> {
-    use crate::frame::{Header, Place};
-    use keel_core::event::Kind;
+/// Pins the end with both watermarks, then writes the seal, and waits until each is on the medium. The frames are.
+pub(crate) fn write_seal(segment: &Segment, seal: &Seal, newest: Watermark, wall: Wall) -> io::Result<()> {
+    let Terms { first, last, end, .. } = seal.terms;
+    let one = newest.next(segment.head.salt, last, end);
+    for mark in [one, one.next(segment.head.salt, last, end)] {
+        segment.map.store(mark.slot(), mark.as_bytes());
+    }
+    segment.map.sync(0, PAGE)?;
     let payload = seal.to_bytes();
-    let place = Place { seq: seal.terms.last, wall, cause: seal.terms.first, ..Place::default() };
+    let place = Place { seq: last, wall, cause: first, ..Place::default() };
     let header = Header::new(segment.head.salt, Kind::Seal.code(), place, &payload);
     segment.map.append(segment.head.limit(), &header, &payload);
     segment.map.sync(segment.head.limit(), segment.map.len())

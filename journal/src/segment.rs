@@ -37,6 +37,7 @@ const MAGIC: [u8; 8] = *b"KEELJRNL";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".keel";
 const UNFINISHED: &str = ".keel.tmp";
+const PACKED: &str = ".keel.zst";
 
 /// First bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -109,8 +110,8 @@ impl Head {
         usize::try_from(self.bytes).unwrap_or(usize::MAX) - PAGE
     }
 
-    /// Judges a header page: the head, and the newest sound watermark.
-    pub fn read(page: &[u8]) -> Result<(Self, Watermark), Misfit> {
+    /// Judges a header page: the head, and the watermarks.
+    pub fn read(page: &[u8]) -> Result<(Self, Marks), Misfit> {
         let (head, _) = Self::read_from_prefix(page).map_err(|_| Misfit::Truncated)?;
         if head.magic != MAGIC {
             return Err(Misfit::Foreign);
@@ -131,17 +132,49 @@ impl Head {
         if page[..PAGE].iter().enumerate().any(|(at, byte)| *byte != 0 && !used(at)) {
             return Err(Misfit::HeaderPage);
         }
-        let mut newest = Watermark::default();
-        for (parity, slot) in (0u64..).zip(WATERMARKS) {
+        let mut marks = Marks::default();
+        for (parity, slot) in WATERMARKS.into_iter().enumerate() {
             let (mark, _) = Watermark::read_from_prefix(&page[slot..]).map_err(|_| Misfit::HeaderPage)?;
-            if mark != Watermark::default() && (mark.crc != mark.checksum(head.salt) || mark.turn % 2 != parity) {
-                return Err(Misfit::HeaderPage);
-            }
-            if mark.turn > newest.turn {
-                newest = mark;
-            }
+            let sound = mark.crc == mark.checksum(head.salt) && mark.turn % 2 == parity as u64;
+            marks.slots[parity] = (mark == Watermark::default() || sound).then_some(mark);
         }
-        Ok((head, newest))
+        Ok((head, marks))
+    }
+}
+
+/// Both watermarks of a segment; `None` where one was not written to its end. That may happen to one of them when the
+/// process dies; the other one then stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    slots: [Option<Watermark>; 2],
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { slots: [Some(Watermark::default()); 2] }
+    }
+}
+
+impl Marks {
+    /// The newest sound one.
+    #[must_use]
+    pub fn newest(&self) -> Watermark {
+        let [even, odd] = self.slots.map(Option::unwrap_or_default);
+        if even.turn > odd.turn { even } else { odd }
+    }
+
+    /// One was not written to its end.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.slots.contains(&None)
+    }
+
+    /// Do both say that everything up to `seq`, which ends at `offset`, is durable? Before a seal they do.
+    #[must_use]
+    pub fn pin(&self, seq: Seq, offset: u64) -> bool {
+        let [Some(even), Some(odd)] = self.slots else { return false };
+        let end = |mark: Watermark| mark.seq == seq && mark.offset == offset && mark.turn > 0;
+        end(even) && end(odd) && even.turn.abs_diff(odd.turn) == 1
     }
 }
 
@@ -237,13 +270,38 @@ pub fn name(number: u32) -> String {
     format!("{number:010}{SUFFIX}")
 }
 
+/// The file of a compressed segment.
+#[must_use]
+pub fn packed_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:010}{PACKED}"))
+}
+
+/// Is the segment there, in either form?
+#[must_use]
+pub fn exists(dir: &Path, number: u32) -> bool {
+    path(dir, number).exists() || packed_path(dir, number).exists()
+}
+
 /// Numbers of the segments in a directory, ascending. Files with other names are not ours to judge.
 pub fn list(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = list_suffix(dir, PACKED)?;
+    numbers.extend(list_plain(dir)?);
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+/// The same without the compressed ones.
+pub fn list_plain(dir: &Path) -> io::Result<Vec<u32>> {
+    list_suffix(dir, SUFFIX)
+}
+
+fn list_suffix(dir: &Path, suffix: &str) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let file = entry?.file_name();
-        let number = file.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|stem| stem.parse().ok());
-        numbers.extend(number.filter(|number| file.to_str() == Some(&name(*number))));
+        let Some(stem) = file.to_str().and_then(|name| name.strip_suffix(suffix)) else { continue };
+        numbers.extend(stem.parse().ok().filter(|number: &u32| *number > 0 && stem == format!("{number:010}")));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -1,7 +1,8 @@
 //! Append: the write-ahead of every order, inline on the engine's thread.
 //!
-//! In: facts and decisions. Out: their place, and for decisions the proof. Never, once open: an allocation, a system
-//! call, a lock, a wait. The keeper sees to it that the next segment lies ready and that no store meets a missing page.
+//! In: facts and decisions. Out: their place, and for decisions the proof. Never, once open: an allocation, a lock, and,
+//! unless [`Durability::Sync`] asks for it, a system call or a wait. The keeper sees to it that the next segment lies
+//! ready and that no store meets a missing page.
 //!
 //! ```text
 //!             writer                                     keeper
@@ -16,6 +17,7 @@
 use crate::damage::Damage;
 use crate::frame::{self, Header, MAX_PAYLOAD, Place};
 use crate::keeper::Keeper;
+use crate::map::PAGE;
 use crate::recorded::Recorded;
 use crate::recover::recover;
 use crate::segment::{self, FIRST, Segment};
@@ -34,6 +36,17 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Kinds below this are market facts: the first to be refused when space is short.
 const MARKET_END: u16 = 200;
 
+/// When a decision may take effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it is in memory every process shares: a crash of the process loses nothing, the loss of the host at most
+    /// what [`Gauge::durable`] does not cover yet.
+    #[default]
+    Window,
+    /// Once it, and everything before it, is on the medium: [`Log::record`] waits. Facts do not wait.
+    Sync,
+}
+
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -47,6 +60,8 @@ pub struct Options {
     pub sync_nanos: u64,
     /// Bound of the wall clock's error at the start, nanoseconds; see [`Writer::clock_error`].
     pub clock_error: u32,
+    /// When a decision may take effect.
+    pub durability: Durability,
 }
 
 impl Default for Options {
@@ -54,9 +69,10 @@ impl Default for Options {
         Self {
             segment_bytes: 64 << 20,
             max_bytes: 0,
-            prefault_bytes: 256 << 10,
+            prefault_bytes: 4 << 20,
             sync_nanos: 50_000_000,
             clock_error: u32::MAX,
+            durability: Durability::Window,
         }
     }
 }
@@ -95,7 +111,7 @@ pub(crate) struct Shared {
     position: AtomicU64,
     /// Writer: last record.
     head: AtomicU64,
-    /// Keeper: last record on the medium.
+    /// Last record on the medium; it only grows.
     pub(crate) durable: AtomicU64,
     /// Keeper: last record in a sealed segment.
     pub(crate) sealed: AtomicU64,
@@ -166,6 +182,9 @@ pub struct Writer {
     last: Seq,
     wall: Wall,
     clock_error: u32,
+    durability: Durability,
+    /// With [`Durability::Sync`]: everything before it is on the medium.
+    synced: usize,
     spare: Option<Arc<Segment>>,
     spares: Consumer<Arc<Segment>>,
     shared: Arc<Shared>,
@@ -194,6 +213,7 @@ impl Writer {
         let keeper = Keeper::new(dir, options, found, Arc::clone(&shared), give).map_err(OpenError::Io)?;
         let mut writer = Self::at(keeper.active(), at, spares, shared);
         (writer.wall, writer.last, writer.clock_error) = (wall, last, options.clock_error);
+        writer.durability = options.durability;
         writer.shared.publish(writer.segment.head.number, at, last);
         Ok((writer, keeper))
     }
@@ -206,9 +226,21 @@ impl Writer {
     }
 
     fn at(segment: Arc<Segment>, at: usize, spares: Consumer<Arc<Segment>>, shared: Arc<Shared>) -> Self {
-        let (wall, last) = (Wall::from_nanos(0), Seq::NONE);
-        let mut writer =
-            Self { segment, at, comfort: 0, limit: 0, low: 0, last, wall, clock_error: 0, spare: None, spares, shared };
+        let mut writer = Self {
+            segment,
+            at,
+            comfort: 0,
+            limit: 0,
+            low: 0,
+            last: Seq::NONE,
+            wall: Wall::from_nanos(0),
+            clock_error: 0,
+            durability: Durability::Window,
+            synced: at,
+            spare: None,
+            spares,
+            shared,
+        };
         writer.measure();
         writer
     }
@@ -269,6 +301,19 @@ impl Writer {
         Ok(place.seq)
     }
 
+    /// Waits until everything appended is on the medium. An error of the medium is final.
+    #[cold]
+    fn sync(&mut self) -> Result<(), LogFault> {
+        let from = self.synced - self.synced % PAGE;
+        if self.segment.map.sync(from, self.at.next_multiple_of(PAGE)).is_err() {
+            self.shared.trouble.store(BROKEN, Ordering::Relaxed);
+            return Err(LogFault::Broken);
+        }
+        self.synced = self.at;
+        self.shared.durable.fetch_max(self.last.0, Ordering::Release);
+        Ok(())
+    }
+
     /// Near the end of the segment: take the next one, or ration what is left.
     #[cold]
     fn make_room(&mut self, size: usize, market: bool) -> Result<(), LogFault> {
@@ -284,8 +329,11 @@ impl Writer {
                 Ok(())
             }
             Some(next) => {
+                if self.durability == Durability::Sync {
+                    self.sync()?;
+                }
                 self.segment = next;
-                self.at = FIRST;
+                (self.at, self.synced) = (FIRST, FIRST);
                 self.measure();
                 Ok(())
             }
@@ -310,6 +358,9 @@ impl Log for Writer {
     #[inline]
     fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Recorded<R>, LogFault> {
         let seq = self.append(now, cause, decision.kind().code(), decision.bytes())?;
+        if self.durability == Durability::Sync {
+            self.sync()?;
+        }
         Ok(Recorded::new(seq, decision))
     }
 

@@ -8,10 +8,13 @@
 )]
 
 mod cases {
+    mod archive;
     mod damage;
     mod faults;
     mod kill;
     mod life;
+    mod power;
+    mod proofs;
     mod space;
     mod support;
 }

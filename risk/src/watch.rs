@@ -111,7 +111,9 @@ impl Venue {
                     self.reconciled = false;
                 }
             }
-            ExecEvent::Reconciliation(bounds) => self.reconciled = bounds.complete.is_set(),
+            ExecEvent::Reconciliation(bounds) => {
+                self.reconciled = bounds.complete.is_set() || (self.reconciled && bounds.periodic.is_set());
+            }
             _ => {}
         }
     }

@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests watch the clock from outside")]
+#![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
+mod allocation;
+mod demo;
+mod input;
+mod journal;
+mod keel;
 mod rooms;
 mod tidy;
+mod world;

@@ -226,7 +226,7 @@ fn start_node(
 fn limits() -> Limits {
     let mut limits = Limits::demo().without_tail();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (100, 40, 10);
-    (limits.execution_window, limits.mark) = (60_000, MarkSource::TickerOrMid);
+    (limits.execution_window, limits.mark) = (1_000, MarkSource::TickerOrMid);
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_executions) = (100, 256);
     }
@@ -245,8 +245,12 @@ fn trade(
     let over = |node: &Running| stop.is_raised() || node.stop.is_raised() || venue.is_over();
     let ready = wait(READY_WITHIN, || node.is_ready() || over(&node));
     if !ready && !over(&node) {
+        let links = [Cell::PublicLink, Cell::PrivateLink, Cell::TradeLink, Cell::Reconciled].map(|c| node.board.get(c));
         let _ = node.finish();
-        bail!("the node's links did not stand within {} s", READY_WITHIN.as_secs());
+        bail!(
+            "public, private, trade link and account did not stand within {} s: {links:?} where 2, 2, 2, 1 was expected",
+            READY_WITHIN.as_secs()
+        );
     }
     node.command(CommandKind::Arm, "demo")?;
     if matches!(args.speed, Speed::Max) {

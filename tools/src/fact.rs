@@ -4,10 +4,10 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, ExecKind, Fill, Flag, Health, HealthReason,
-    HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate,
-    PriceLimit, Reconciliation, Sent, SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition,
-    VenueStatus, Wallet, read,
+    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, ExecKind, Fill, Flag,
+    Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind,
+    OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent, SentOutcome, Side, Start, Stop, Ticker,
+    TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
@@ -150,6 +150,7 @@ show! {
     u64: |n| Value::Int(i128::from(*n));
     i32: |n| Value::Int(i128::from(*n));
     u8: |n| Value::Int(i128::from(*n));
+    i64: |n| Value::Int(i128::from(*n));
     Seq: |seq| Value::Int(i128::from(seq.0));
     StrategyId: |id| Value::Int(i128::from(id.0));
     InstrumentId: |id| Value::Instrument(*id);
@@ -167,7 +168,7 @@ show! {
 
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
-    SentOutcome, CommandKind, Refusal, Class, keel_risk::brake::State,
+    SentOutcome, CommandKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
 }
 
 impl<const N: usize> Show for Text<N> {
@@ -281,7 +282,8 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
             queried),
         Kind::Link => plain!(Link; at channel state),
         Kind::Sent => plain!(Sent; client at ticks op outcome),
-        Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete),
+        Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete periodic),
+        Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision),

@@ -3,13 +3,17 @@
 //! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
+pub mod archive;
+pub mod checkpoint;
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod exchange;
 pub mod fact;
 pub mod live;
 pub mod moment;
 pub mod node;
+pub mod prove;
 pub mod risk;
 pub mod summary;
 pub mod tail;

@@ -1,9 +1,10 @@
 //! `keel`: one binary, one subcommand a job.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{demo, exchange, live, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, risk, tail, verify};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// keel: a trading core for Bybit v5 USDT perpetuals.
 ///
@@ -29,6 +30,14 @@ enum Job {
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
     Verify(verify::Args),
+    /// Sign the state of a journal, and hand the signature to those who keep it.
+    Checkpoint(checkpoint::Args),
+    /// Write the proof that one record stands in a signed journal.
+    Prove(prove::Args),
+    /// Compress a journal's sealed segments where they lie.
+    Archive(archive::Args),
+    /// Say what recorded frames hold: messages, gaps, final books.
+    Decode(decode::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,12 +53,18 @@ fn main() -> ExitCode {
 
 fn perform(job: &Job) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    // A file size limit is an error to report like a full disk, not a reason to die.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).context("watching for SIGXFSZ")?;
     match job {
         Job::Demo(args) => demo::run(args),
         Job::Run(args) => live::run(args),
         Job::Exchange(args) => exchange::run(args),
-        Job::Tail(args) => tail::run(args),
+        Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
+        Job::Checkpoint(args) => checkpoint::run(args),
+        Job::Prove(args) => prove::run(args),
+        Job::Archive(args) => archive::run(args),
+        Job::Decode(args) => decode::run(args),
     }
 }

@@ -144,7 +144,11 @@ impl Summary {
             cents(self.sum(|seat| seat.fees)),
             cents(self.exposure())
         );
-        let _ = writeln!(out, "  latency   {:<13}{:>9}{:>9}{:>9}{:>9}{:>11}{:>9}", "us", "p50", "p90", "p99", "p99.9", "max", "count");
+        let _ = writeln!(
+            out,
+            "  latency   {:<13}{:>9}{:>9}{:>9}{:>9}{:>11}{:>9}",
+            "us", "p50", "p90", "p99", "p99.9", "max", "count"
+        );
         for hop in Hop::ALL {
             if let Some((_, times)) = self.report.hops.iter().find(|(have, times)| *have == hop && !times.is_empty()) {
                 let _ = writeln!(out, "            {:<13}{}", hop.name(), micros(times));

@@ -113,11 +113,10 @@ pub fn run(args: &Args) -> Result<()> {
         Color::Auto => stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let mut out = BufWriter::with_capacity(64 * 1024, stdout.lock());
-    let shown = print(args, &mut out, color, crate::node::clock::system_wall());
-    let shown = shown.and_then(|()| Ok(out.flush()?));
+    let shown = print(args, &mut out, color, crate::node::clock::system_wall()).and_then(|()| Ok(out.flush()?));
     match shown {
         Err(why) if is_closed_pipe(&why) => Ok(()),
-        other => other,
+        other => other.with_context(|| args.dir.display().to_string()),
     }
 }
 

@@ -1,19 +1,35 @@
-//! `keel verify`: is every byte of a journal what it was when it was written?
+//! `keel verify`: is every byte of a journal what it was when it was written? Did this record stand in it?
 //!
-//! Exit code 0 when it is, 1 when it is not, and then every damage is named on a line of its own.
+//! Exit code 0 when it is, 1 when it is not, and then every damage is named on a line of its own. With `--proof` no
+//! journal is needed: the file and a public key are enough.
 
-use crate::fact::hex;
-use anyhow::{Result, bail};
-use keel_journal::Report;
+use crate::checkpoint::public;
+use crate::fact::{Symbols, fields, hex};
+use anyhow::{Context, Result, bail};
+use keel_journal::anchor;
+use keel_journal::proof::Proof;
+use keel_journal::verify::{MAX_DAMAGES, verify_against};
+use keel_journal::{Damage, Report};
 use serde_json::json;
+use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to verify.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Directory of the journal
-    pub dir: PathBuf,
+    #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+    pub dir: Option<PathBuf>,
+    /// Check this proof of a single record instead
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub proof: Option<PathBuf>,
+    /// Compare with the checkpoints kept in this file
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "proof")]
+    pub anchors: Option<PathBuf>,
+    /// Public key of the checkpoints: the text or its file
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// One JSON object instead of sentences
     #[arg(long)]
     pub json: bool,
@@ -21,22 +37,59 @@ pub struct Args {
 
 /// Verifies and reports on standard output; damage is an error.
 pub fn run(args: &Args) -> Result<()> {
-    let report = keel_journal::verify(&args.dir);
     let mut out = std::io::stdout().lock();
+    let key = args.key.as_deref().map(public).transpose()?;
+    if let Some(file) = &args.proof {
+        let key = key.context("--proof needs --key")?;
+        return prove(file, &key, args.json, &mut out).with_context(|| file.display().to_string());
+    }
+    let dir = args.dir.as_deref().context("which journal?")?;
+    let anchors = match (&args.anchors, &key) {
+        (Some(file), Some(key)) => anchor::read(&read(file)?, key).with_context(|| file.display().to_string())?,
+        _ => Vec::new(),
+    };
+    let report = verify_against(dir, &anchors);
     if args.json {
-        writeln!(out, "{}", as_json(&report))?
+        writeln!(out, "{}", as_json(&report, anchors.len()))?
     } else {
-        as_text(&report, &mut out)?
+        as_text(&report, anchors.len(), &mut out)?
     }
     match report.damages.len() {
         0 => Ok(()),
         1 => bail!("the journal is damaged in one place"),
-        n if n == keel_journal::verify::MAX_DAMAGES => bail!("the journal is damaged in {n} places or more"),
+        MAX_DAMAGES => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
         n => bail!("the journal is damaged in {n} places"),
     }
 }
 
-fn as_text(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
+    let proof = Proof::parse(&read(file)?)?;
+    let (checkpoint, entry) = proof.check(key)?;
+    let symbols = Symbols::default();
+    let fields = fields(&entry).unwrap_or_default();
+    let (origin, size, seq, time) = (&checkpoint.origin, checkpoint.size, entry.seq.0, crate::moment::utc(entry.wall));
+    let kind = entry.kind.map_or_else(|| format!("?{}", entry.code), |kind| format!("{kind:?}"));
+    if json {
+        let fact: serde_json::Map<_, _> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.json(&symbols))).collect();
+        let told = json!({ "proven": true, "origin": origin, "size": size, "root": hex(&checkpoint.root), "seq": seq,
+            "time": time, "kind": kind, "fact": fact });
+        writeln!(out, "{told}")?;
+        return Ok(());
+    }
+    writeln!(out, "proven: record {seq} of the {size} in {origin}")?;
+    writeln!(out, "{kind} at {time}")?;
+    for (name, value) in fields {
+        writeln!(out, "  {name} {}", value.text(&symbols))?;
+    }
+    Ok(())
+}
+
+fn as_text(report: &Report, anchors: usize, out: &mut impl Write) -> std::io::Result<()> {
     for damage in &report.damages {
         writeln!(out, "{damage}")?;
     }
@@ -48,27 +101,34 @@ fn as_text(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     if report.is_sound() {
         writeln!(out, "chain {}", hex(&report.chain))?;
         writeln!(out, "root  {}", hex(&report.root))?;
+        if anchors > 0 {
+            writeln!(out, "as {anchors} checkpoints kept elsewhere describe it")?;
+        }
         writeln!(out, "sound")?;
     }
     Ok(())
 }
 
-fn as_json(report: &Report) -> serde_json::Value {
+fn as_json(report: &Report, anchors: usize) -> serde_json::Value {
     let damages: Vec<_> = report
         .damages
         .iter()
         .map(|damage| {
             json!({
-                "file": keel_journal::segment::name(damage.segment), "offset": damage.offset, "seq": damage.seq.0,
-                "what": damage.what.to_string(),
+                "file": file(damage), "offset": damage.offset, "seq": damage.seq.0, "what": damage.what.to_string(),
             })
         })
         .collect();
     json!({
         "sound": report.is_sound(), "records": report.records, "first": report.first.0, "last": report.last.0,
         "segments": report.segments, "sealed": report.sealed, "torn": report.torn,
-        "chain": hex(&report.chain), "root": hex(&report.root), "damages": damages,
+        "anchors": anchors, "chain": hex(&report.chain), "root": hex(&report.root), "damages": damages,
     })
+}
+
+/// The file a damage is in; none when it is about the directory.
+fn file(damage: &Damage) -> Option<String> {
+    (damage.segment > 0).then(|| keel_journal::segment::name(damage.segment))
 }
 
 #[cfg(test)]
@@ -88,7 +148,7 @@ mod tests {
             writer.fact(Default::default(), Seq::NONE, &Timer::default()).unwrap();
         }
         drop((writer, keeper));
-        let args = Args { dir: dir.path().to_path_buf(), json: false };
+        let args = Args { dir: Some(dir.path().to_path_buf()), proof: None, anchors: None, key: None, json: false };
         assert!(run(&args).is_ok());
         let file = dir.path().join("0000000001.keel");
         let mut bytes = std::fs::read(&file).unwrap();
@@ -96,11 +156,11 @@ mod tests {
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(run(&args).unwrap_err().to_string(), "the journal is damaged in one place");
         let mut text = Vec::new();
-        as_text(&verify(dir.path()), &mut text).unwrap();
+        as_text(&verify(dir.path()), 0, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let sentence = "record 4 (0000000001.keel byte 4288): the checksum does not fit the bytes";
         assert_eq!(text.lines().next(), Some(sentence));
-        let json = as_json(&verify(dir.path()));
+        let json = as_json(&verify(dir.path()), 0);
         assert_eq!(json["sound"], false);
         assert_eq!((&json["damages"][0]["seq"], &json["damages"][0]["offset"]), (&json!(4), &json!(4288)));
     }

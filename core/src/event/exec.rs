@@ -75,13 +75,16 @@ pub enum OrderStatus {
     Rejected = 7,
     /// Conditional, cancelled before it triggered.
     Deactivated = 8,
+    /// Nowhere: asked for by our id in the venue's open and closed memory, more than once, after the last moment it
+    /// could still have been accepted. The gateway's conclusion, never a word of the venue.
+    Absent = 9,
 }
 
 impl OrderStatus {
     /// Can nothing more happen to it?
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::Deactivated)
+        matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::Deactivated | Self::Absent)
     }
 }
 
@@ -334,8 +337,68 @@ pub struct Reconciliation {
     pub positions: u32,
     /// `Yes` at the end, `No` at the beginning.
     pub complete: Flag,
+    /// Read again on an unbroken stream: trading goes on meanwhile.
+    pub periodic: Flag,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
+}
+
+/// Where our account of things and the venue's came apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum DifferenceKind {
+    /// An order ended and the stream never said so. `ours` and `theirs` are the filled quantity.
+    #[default]
+    MissedEnd = 1,
+    /// A fill the stream never showed. `theirs` is its quantity.
+    MissedFill = 2,
+    /// An open order we never asked for. `theirs` is what is open of it.
+    ForeignOrder = 3,
+    /// A fill of an order we never asked for: by hand, liquidation, auto-deleveraging. `theirs` is its quantity.
+    ForeignFill = 4,
+    /// An order we asked for and the venue has nowhere. `ours` is its quantity.
+    Absent = 5,
+    /// An order we took for refused or absent is there after all. `theirs` is what is open of it.
+    Revived = 6,
+    /// A position's size. `ours` and `theirs` are the sizes.
+    Position = 7,
+    /// A position's profit or loss. `ours` and `theirs` are the amounts.
+    Profit = 8,
+}
+
+/// What was done about a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
+pub enum Resolution {
+    /// The venue's word became ours.
+    #[default]
+    TakenFromVenue = 1,
+    /// Nothing but an alarm: people decide.
+    Alarmed = 2,
+}
+
+/// One difference between our account of things and the venue's, and what was done about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Difference {
+    /// When it was noticed.
+    pub at: Mono,
+    /// Which order; `NONE` when it is not about one of ours.
+    pub client: ClientId,
+    /// What we had, in the unit the kind says.
+    pub ours: i64,
+    /// What the venue has.
+    pub theirs: i64,
+    /// The venue's order or execution id, where there is one.
+    pub venue: VenueId,
+    /// On what.
+    pub instrument: InstrumentId,
+    /// What came apart.
+    pub kind: DifferenceKind,
+    /// What was done.
+    pub resolution: Resolution,
+    /// Zero.
+    pub pad: [u8; 4],
 }
 
 record! {
@@ -347,6 +410,7 @@ record! {
     Link => Link, 16;
     Sent => Sent, 32;
     Reconciliation => Reconciliation, 24;
+    Difference => Difference, 80;
 }
 
 /// One slot of the exec ring.

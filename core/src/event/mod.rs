@@ -21,8 +21,8 @@ pub mod system;
 
 pub use command::{Command, CommandKind, Timer};
 pub use exec::{
-    Ack, Channel, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate, Reconciliation, Sent,
-    SentOutcome, VenuePosition, Wallet,
+    Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
+    Reconciliation, Resolution, Sent, SentOutcome, VenuePosition, Wallet,
 };
 pub use market::{
     Bar, BookUpdate, Health, HealthReason, HealthState, Level, Liquidation, MarketEvent, Origin, PriceLimit, Ticker,
@@ -79,6 +79,7 @@ pub enum Kind {
     Link = 206,
     Sent = 207,
     Reconciliation = 208,
+    Difference = 209,
     Command = 301,
     Timer = 302,
     Approved = 401,
@@ -92,7 +93,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -109,6 +110,7 @@ impl Kind {
         Self::Link,
         Self::Sent,
         Self::Reconciliation,
+        Self::Difference,
         Self::Command,
         Self::Timer,
         Self::Approved,

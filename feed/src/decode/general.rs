@@ -7,6 +7,7 @@ use super::{
     AckOp, AckReason, BookHead, DecodeError, MAX_FRAME, MAX_ROWS, Message, Scratch, TickerChange, TickerField, wall,
 };
 use crate::json::{Json, must, optional};
+use crate::scan::statistic;
 use crate::topic::{MAX_DEPTH, Topic, minutes_of};
 use keel_core::event::{Bar, Flag, Level, Liquidation, MarketEvent, Origin, PriceLimit, Side, Trade, VenueStatus};
 use keel_core::ids::InstrumentId;
@@ -257,6 +258,7 @@ fn ticker(
         let value = match (text, field) {
             (b"", _) => None,
             (_, TickerField::NextFunding) => Some(whole(text)?),
+            _ if field.is_statistic() => Some(statistic(text, Qty::MAX.raw())?),
             _ => Some(parse_decimal(text)?),
         };
         change.put(field, value)
@@ -301,16 +303,13 @@ fn bars(
             high: bar_px(high)?,
             low: bar_px(low)?,
             close: bar_px(close)?,
-            volume: must(volume)?.qty()?,
-            turnover: Notional::parse(must(turnover)?.text()?)?,
+            volume: Qty::from_raw(bar_total(volume, Qty::MAX.raw())?),
+            turnover: Notional::from_raw(bar_total(turnover, Notional::MAX.raw())?),
             instrument,
             minutes,
             confirmed: must(confirm)?.boolean()?.into(),
             pad: [0; 3],
         };
-        if bar.turnover < Notional::ZERO {
-            return Err(DecodeError::Range);
-        }
         push(scratch, MarketEvent::Bar(bar))?;
     }
     Ok(Message::Bars { instrument, count: short(scratch.rows.len()) })
@@ -320,6 +319,12 @@ fn bars(
 fn bar_px(value: Option<Json<'_>>) -> Result<Px, DecodeError> {
     let px = Px::parse(must(value)?.text()?)?;
     if px < Px::ZERO { Err(DecodeError::Range) } else { Ok(px) }
+}
+
+/// Coins or money a candle traded.
+fn bar_total(value: Option<Json<'_>>, most: i64) -> Result<i64, DecodeError> {
+    let total = statistic(must(value)?.text()?, most)?;
+    if total < 0 { Err(DecodeError::Range) } else { Ok(total) }
 }
 
 fn liquidations(

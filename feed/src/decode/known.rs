@@ -204,6 +204,10 @@ fn ticker(scan: &mut Scan<'_>, scratch: &mut Scratch, symbol: &[u8], instrument:
                 };
                 change.put(TickerField::NextFunding, value).ok()?;
             }
+            Some(field) if field.is_statistic() => {
+                let value = if scan.eat(b"\"") { None } else { Some(scan.statistic(Qty::MAX.raw())?) };
+                change.put(field, value).ok()?;
+            }
             Some(field) => change.put(field, scan.signed_or_empty()?).ok()?,
             None if name == b"symbol" => return None,
             None => drop(scan.text()?),
@@ -256,9 +260,9 @@ fn bar(scan: &mut Scan<'_>, minutes: u16, instrument: InstrumentId) -> Option<Ba
     scan.lit(b",\"low\":\"")?;
     let low = bar_px(scan)?;
     scan.lit(b",\"volume\":\"")?;
-    let volume = qty(scan)?;
+    let volume = scan.statistic(Qty::MAX.raw()).map(Qty::from_raw)?;
     scan.lit(b",\"turnover\":\"")?;
-    let turnover = scan.decimal().filter(|raw| *raw <= Notional::MAX.raw()).map(Notional::from_raw)?;
+    let turnover = scan.statistic(Notional::MAX.raw()).map(Notional::from_raw)?;
     scan.lit(b",\"confirm\":")?;
     let confirmed = Flag::from(scan.boolean()?);
     scan.lit(b",\"timestamp\":")?;

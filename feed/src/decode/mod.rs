@@ -294,7 +294,12 @@ impl TickerField {
         })
     }
 
-    /// The largest value accepted, in its own unit. Below zero only the funding rate may be.
+    /// Not traded on: too large a value reads as the largest.
+    pub(crate) const fn is_statistic(self) -> bool {
+        matches!(self, Self::OpenInterest | Self::Volume)
+    }
+
+    /// The smallest and the largest value accepted, in its own unit. Below zero only the funding rate may be.
     const fn bounds(self) -> (i64, i64) {
         match self {
             Self::BidQty | Self::AskQty | Self::OpenInterest | Self::Volume => (0, Qty::MAX.raw()),

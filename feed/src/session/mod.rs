@@ -28,7 +28,7 @@ use crate::topic::{Topic, interval_name};
 use keel_core::event::{HealthReason, HealthState, MarketEvent, Ticker};
 use keel_core::ids::{InstrumentId, MAX_INSTRUMENTS};
 use keel_core::instrument::Instruments;
-use keel_core::units::{Mono, Now};
+use keel_core::units::{Mono, Now, Wall};
 use reconnect::Reconnect;
 pub use reconnect::{BUDGET, WINDOW};
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ impl Default for Config {
         Self {
             topics: Topics::default(),
             ping_every: 20 * SECOND,
-            pong_within: 10 * SECOND,
+            pong_within: 5 * SECOND,
             silent_after: 5 * SECOND,
             late_after: 2 * SECOND,
             snapshot_within: 5 * SECOND,
@@ -179,6 +179,7 @@ pub struct Session {
     frame: Frame,
     counters: Counters,
     next_watch: Mono,
+    clock_offset: i64,
     started: bool,
 }
 
@@ -207,6 +208,7 @@ impl Session {
             frame: Frame::new(),
             counters: Counters::default(),
             next_watch: Mono::default(),
+            clock_offset: 0,
             started: false,
             config,
         })
@@ -253,6 +255,16 @@ impl Session {
     #[must_use]
     pub const fn deadline(&self) -> Option<Mono> {
         if self.started { Some(self.next_watch) } else { Some(Mono::from_nanos(0)) }
+    }
+
+    /// How far the venue's clock is ahead of ours, in nanoseconds: see [`crate::clock`]. Lateness is judged by it.
+    pub const fn set_clock_offset(&mut self, nanos: i64) {
+        self.clock_offset = nanos;
+    }
+
+    /// Our wall clock read as the venue's.
+    const fn venue_time(&self, now: Now) -> Wall {
+        Wall::from_nanos(now.wall.nanos().saturating_add_signed(self.clock_offset))
     }
 
     /// Counted since the start.
@@ -344,6 +356,7 @@ impl Session {
                 return self.fault(now, head.instrument, HealthReason::RingFull, sink);
             }
         }
+        let venue_time = self.venue_time(now);
         let watch = &mut self.watches[head.instrument.index()];
         if head.depth != watch.depth() {
             return self.on_touch(now, &head, step, sink);
@@ -351,7 +364,7 @@ impl Session {
         match step {
             Step::Forward(reason) => {
                 let late = self.config.late_after;
-                if late > 0 && now.wall.since(head.ts) > late {
+                if late > 0 && venue_time.since(head.ts) > late {
                     watch.mark(now, HealthState::Stale, HealthReason::Late, sink);
                 } else {
                     watch.mark(now, HealthState::Synced, reason, sink);
@@ -487,6 +500,10 @@ impl Session {
             if watch.is_silent(now.mono, self.config.silent_after) {
                 let instrument = watch.instrument();
                 self.fault(now, instrument, HealthReason::Silent, sink);
+                // One quiet book or a dead socket? The next heartbeat tells, so let it go out now.
+                if let Link::Up { ping_at, .. } = &mut self.link {
+                    *ping_at = now.mono;
+                }
             } else if watch.retry_due(now.mono, self.config.snapshot_within) {
                 let instrument = watch.instrument();
                 self.resync(instrument);

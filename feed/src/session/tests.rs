@@ -4,10 +4,18 @@ use super::*;
 use crate::decode::tests::instruments;
 use keel_core::book::Book;
 use keel_core::event::Health;
-use keel_core::units::Wall;
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_900_000_000_000;
+
+/// One instrument with a real grid.
+fn table() -> Instruments {
+    let mut row = instruments(&["ABCUSDT"]).rows()[0];
+    row.tick = keel_core::units::Px::from_raw(1_000_000);
+    row.min_px = row.tick;
+    row.max_px = keel_core::units::Px::whole(2000);
+    Instruments::new([row]).unwrap()
+}
 
 /// A session, its driver, and an engine that believes only what it was told.
 struct World {
@@ -17,6 +25,7 @@ struct World {
     connects: Vec<u64>,
     closes: usize,
     healths: Vec<(HealthState, HealthReason)>,
+    times: Vec<Mono>,
     events: Vec<MarketEvent>,
     book: Book,
     room: usize,
@@ -24,11 +33,13 @@ struct World {
 
 impl World {
     fn new(config: Config) -> Self {
-        let session = Session::new(config, &instruments(&["ABCUSDT"])).unwrap();
+        let session = Session::new(config, &table()).unwrap();
         let now = Now { mono: Mono::from_nanos(7), wall: Wall::from_millis(START) };
         let (sent, connects, healths, events) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let book = Book::new(50);
-        let mut world = Self { session, now, sent, connects, closes: 0, healths, events, book, room: usize::MAX };
+        let times = Vec::new();
+        let mut world =
+            Self { session, now, sent, connects, closes: 0, healths, times, events, book, room: usize::MAX };
         world.input(Input::Timer);
         assert_eq!(world.connects, [0]);
         world.input(Input::Connected);
@@ -45,14 +56,17 @@ impl World {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        let Self { session, healths, events, book, room, .. } = self;
-        session.handle(self.now, input, &mut |event| {
+        let Self { session, healths, times, events, book, room, now, .. } = self;
+        session.handle(*now, input, &mut |event| {
             if *room == 0 {
                 return false;
             }
             *room -= 1;
             match event {
-                MarketEvent::Health(Health { state, reason, .. }) => healths.push((state, reason)),
+                MarketEvent::Health(Health { state, reason, .. }) => {
+                    healths.push((state, reason));
+                    times.push(now.mono);
+                }
                 MarketEvent::Book(part) if part.depth == 50 => book.apply(&part).unwrap(),
                 _ => {}
             }
@@ -267,6 +281,157 @@ fn a_book_late_by_venue_time_is_stale_until_it_catches_up() {
 }
 
 #[test]
+fn lateness_is_judged_by_the_venues_clock_once_it_is_known() {
+    let mut world = World::synced(Config { late_after: 500 * MS, ..Config::default() });
+    let ts = world.now.wall.millis();
+    world.now.wall = world.now.wall.after(3000 * MS);
+    world.book_at(50, false, 11, 11, ts, "[\"20.10\",\"9\"]", "");
+    assert_eq!(world.healths, [(HealthState::Stale, HealthReason::Late)], "our clock runs three seconds ahead");
+    world.session.set_clock_offset(-3_000_000_000);
+    world.book_at(50, false, 12, 12, ts, "[\"20.10\",\"8\"]", "");
+    assert_eq!(world.healths[1..], [(HealthState::Synced, HealthReason::None)]);
+}
+
+/// What happens, what the engine must be told, and the longest it may be blind when the venue answers in 50 ms.
+struct Fault {
+    name: &'static str,
+    happens: fn(&mut World),
+    told: HealthReason,
+    blind: u64,
+}
+
+const TRUNCATED: &str =
+    "{\"topic\":\"orderbook.50.ABCUSDT\",\"type\":\"delta\",\"ts\":1900000000000,\"data\":{\"s\":\"ABCU";
+
+fn faults() -> [Fault; 15] {
+    use HealthReason as R;
+    [
+        Fault { name: "a gap", happens: |w| w.book(false, 12, "", ""), told: R::Gap, blind: 50 },
+        Fault { name: "an old update", happens: |w| w.book(false, 9, "", ""), told: R::Old, blind: 50 },
+        Fault {
+            name: "a crossed book",
+            happens: |w| w.book(false, 11, "[\"20.20\",\"1\"]", ""),
+            told: R::Crossed,
+            blind: 50,
+        },
+        Fault {
+            name: "an absurd price",
+            happens: |w| w.book(false, 11, "", "[\"99999999\",\"1\"]"),
+            told: R::Absurd,
+            blind: 50,
+        },
+        Fault {
+            name: "a price off the grid",
+            happens: |w| w.book(false, 11, "[\"20.101\",\"1\"]", ""),
+            told: R::OffGrid,
+            blind: 50,
+        },
+        Fault { name: "a truncated frame", happens: |w| w.frame(TRUNCATED), told: R::Malformed, blind: 50 },
+        Fault {
+            name: "a huge frame",
+            happens: |w| w.frame(&(TRUNCATED.to_owned() + &"x".repeat(2 << 20))),
+            told: R::Malformed,
+            blind: 50,
+        },
+        Fault {
+            name: "not UTF-8",
+            happens: |w| {
+                let frame = [TRUNCATED.as_bytes(), &[0xff, 0xfe]].concat();
+                w.input(Input::Frame { bytes: &frame, ticks: 0 });
+            },
+            told: R::Malformed,
+            blind: 50,
+        },
+        Fault {
+            name: "a full ring",
+            happens: |w| {
+                w.room = 0;
+                w.book(false, 11, "[\"20.10\",\"9\"]", "");
+                w.room = usize::MAX;
+                w.pass(250 * MS);
+            },
+            told: R::RingFull,
+            blind: 50,
+        },
+        Fault { name: "a silent book", happens: |w| w.pass(5250 * MS), told: R::Silent, blind: 300 },
+        Fault {
+            name: "a slow socket",
+            happens: |w| {
+                let ts = w.now.wall.millis() - 2500;
+                w.book_at(50, false, 11, 11, ts, "", "");
+            },
+            told: R::Late,
+            blind: 50,
+        },
+        Fault {
+            name: "an emptied side",
+            happens: |w| w.book(false, 11, "[\"20.10\",\"0\"]", ""),
+            told: R::Empty,
+            blind: 50,
+        },
+        Fault {
+            name: "a connection cut",
+            happens: |w| {
+                w.input(Input::Closed);
+                let wait = w.connects[w.connects.len() - 1];
+                w.pass(wait);
+                w.input(Input::Connected);
+            },
+            told: R::Disconnected,
+            blind: 300,
+        },
+        Fault {
+            name: "a dead socket",
+            happens: |w| {
+                w.pass(11_000 * MS);
+                assert_eq!(w.closes, 1);
+                w.input(Input::Closed);
+                let wait = w.connects[w.connects.len() - 1];
+                w.pass(wait);
+                w.input(Input::Connected);
+            },
+            told: R::Silent,
+            blind: 6_300,
+        },
+        Fault {
+            name: "a venue that disagrees with itself",
+            happens: |w| {
+                w.frame("{\"topic\":\"tickers.ABCUSDT\",\"type\":\"snapshot\",\"data\":{\"symbol\":\"ABCUSDT\",\"markPrice\":\"40\"},\"cs\":1,\"ts\":1900000000140}");
+            },
+            told: R::Disagrees,
+            blind: 50,
+        },
+    ]
+}
+
+#[test]
+fn every_fault_is_told_once_and_the_engine_sees_again_as_soon_as_the_venue_answers() {
+    for Fault { name, happens, told, blind } in faults() {
+        let mut world = World::synced(Config::default());
+        world.times.clear();
+        happens(&mut world);
+        assert_eq!(world.healths.first(), Some(&(HealthState::Stale, told)), "{name}");
+        world.pass(50 * MS);
+        world.book(true, 700, "[\"20.10\",\"4\"]", "[\"20.20\",\"3\"]");
+        let last = world.healths.last().unwrap();
+        assert_eq!(*last, (HealthState::Synced, HealthReason::Snapshot), "{name}");
+        let dark = world.times.last().unwrap().since(world.times[0]) / MS;
+        println!("{name:<40} told {told:?}, blind {dark} ms");
+        assert!(dark <= blind, "{name}: blind for {dark} ms");
+        let stale = world.healths.iter().filter(|(state, _)| *state == HealthState::Stale).count();
+        assert!(stale == 1 || told == HealthReason::Silent, "{name}: {:?}", world.healths);
+        assert_eq!(world.book.touch().unwrap().bid.qty, keel_core::units::Qty::whole(4), "{name}");
+    }
+}
+
+#[test]
+fn maintenance_reaches_the_engine() {
+    let mut world = World::synced(Config::default());
+    world.frame("{\"topic\":\"system.status\",\"ts\":1900000000300,\"data\":[{\"state\":\"ongoing\",\"begin\":\"1900000000000\",\"end\":\"\",\"product\":[1]}]}");
+    assert!(matches!(world.events.last(), Some(MarketEvent::VenueStatus(status)) if status.ongoing.is_set()));
+}
+
+#[test]
 fn an_empty_side_is_stale_until_it_fills() {
     let mut world = World::synced(Config::default());
     world.book(false, 11, "[\"20.10\",\"0\"]", "");
@@ -326,7 +491,7 @@ fn a_heartbeat_goes_out_every_twenty_seconds_and_no_answer_closes() {
         assert_eq!(world.sent, vec!["{\"op\":\"ping\"}"; round]);
         world.frame("{\"success\":true,\"ret_msg\":\"pong\",\"conn_id\":\"c\",\"req_id\":\"\",\"op\":\"ping\"}");
     }
-    world.pass(31 * SECOND);
+    world.pass(26 * SECOND);
     assert_eq!(world.closes, 1);
     world.pass(60 * SECOND);
     assert_eq!(world.closes, 1, "once");
@@ -353,7 +518,7 @@ fn a_session_that_cannot_work_is_refused_at_the_start() {
 
 #[test]
 fn sixty_four_instruments_with_every_topic_fit_one_connection() {
-    let names: Vec<String> = (0..MAX_INSTRUMENTS).map(|n| format!("LONGNAME{n:02}XXXXXUSDT")).collect();
+    let names: Vec<String> = (0..MAX_INSTRUMENTS).map(|n| format!("LONGNAME{n:02}ABCDEUSDT")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let topics =
         Topics { depth: 1000, touch: true, trades: true, ticker: true, liquidations: true, price_limit: true, bars: 1 };

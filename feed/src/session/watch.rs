@@ -31,6 +31,14 @@ pub struct Status {
     pub ignored: u64,
 }
 
+impl Status {
+    /// May it be traded on?
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.state == HealthState::Synced
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     instrument: InstrumentId,

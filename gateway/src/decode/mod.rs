@@ -26,8 +26,9 @@ use keel_core::units::{Mono, Wall};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Facts one frame may carry; a longer frame is refused whole, and the session starts over.
-pub const MAX_FACTS: usize = 1024;
+/// Facts one frame or one page may carry, the venue's largest page among them; a longer one is refused whole, and the
+/// session starts over.
+pub const MAX_FACTS: usize = 200;
 
 /// Why a frame was refused. None of its facts was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,3 +375,5 @@ fn small(value: Scalar<'_>) -> Result<u32, DecodeError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::EXAMPLES;

@@ -23,6 +23,10 @@ const POSITION: &str = r#"{"id":"m-3","topic":"position","creationTime":19000000
 const WALLET: &str = r#"{"id":"m-4","topic":"wallet","creationTime":1900000002023,"data":[{"accountType":"UNIFIED","totalInitialMargin":"16.08","totalMaintenanceMargin":"0.84","totalAvailableBalance":"983.9","coin":[{"coin":"BTC","equity":"1","walletBalance":"1"},{"coin":"USDT","equity":"1000.02","walletBalance":"999.98","unrealisedPnl":"0.04"}]}]}"#;
 const ACK: &str = r#"{"reqId":"k00000001-00000007n0000000100000001","retCode":0,"retMsg":"OK","op":"order.create","data":{"orderId":"7d1e0000","orderLinkId":"k00000001-00000007"},"retExtInfo":{},"header":{"X-Bapi-Limit":"10","X-Bapi-Limit-Status":"9","X-Bapi-Limit-Reset-Timestamp":"1900000001004","Traceid":"ab12","Timenow":"1900000001005"},"connId":"t1"}"#;
 
+/// One frame of each kind.
+pub(crate) const EXAMPLES: [(&str, &str); 5] =
+    [("order", ORDER), ("execution", EXECUTION), ("position", POSITION), ("wallet", WALLET), ("ack", ACK)];
+
 #[test]
 fn the_contracts_rows_become_their_facts() {
     let ExecEvent::Order(order) = one(ORDER) else { panic!() };
@@ -142,7 +146,8 @@ fn one_bad_field_refuses_the_whole_frame() {
 
 #[test]
 fn rows_of_others_are_counted_and_left_out() {
-    let rows: [(&str, &str, &str, fn(Skipped) -> u64); 5] = [
+    type Count = fn(Skipped) -> u64;
+    let rows: [(&str, &str, &str, Count); 5] = [
         (ORDER, "\"linear\"", "\"spot\"", |s| s.category),
         (ORDER, "ABCUSDT", "XYZUSDT", |s| s.instrument),
         (POSITION, "\"positionIdx\":0", "\"positionIdx\":2", |s| s.hedge),

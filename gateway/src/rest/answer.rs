@@ -95,6 +95,8 @@ pub enum Answer {
     Facts {
         /// How many.
         count: usize,
+        /// Rows the venue listed, ours or not.
+        rows: usize,
         /// Next page; empty at the end.
         next: String,
     },
@@ -138,6 +140,10 @@ impl<T> Page<'_, T> {
     fn next(&self) -> String {
         string(self.next_page_cursor)
     }
+
+    fn answer(&self) -> Answer {
+        Answer::Facts { count: 0, rows: self.list.len(), next: self.next() }
+    }
 }
 
 /// Reads the answer to `call`. Facts go to `sink` only when the whole answer was readable.
@@ -172,7 +178,7 @@ pub fn parse(
     let answer = read(call, result, ts, decoder, source)?;
     let count = decoder.hand_over(sink);
     Ok(match answer {
-        Answer::Facts { next, .. } => Answer::Facts { count, next },
+        Answer::Facts { rows, next, .. } => Answer::Facts { count, rows, next },
         other => other,
     })
 }
@@ -192,24 +198,24 @@ fn read(
             let page: Page<'_, OrderRow<'_>> = required(result)?;
             linear(page.category)?;
             page.list.iter().try_for_each(|row| decoder.order(row, source))?;
-            Ok(Answer::Facts { count: 0, next: page.next() })
+            Ok(page.answer())
         }
         Call::Executions { .. } => {
             let page: Page<'_, ExecRow<'_>> = required(result)?;
             linear(page.category)?;
             page.list.iter().try_for_each(|row| decoder.execution(row, source))?;
-            Ok(Answer::Facts { count: 0, next: page.next() })
+            Ok(page.answer())
         }
         Call::Positions { .. } => {
             let page: Page<'_, PositionRow<'_>> = required(result)?;
             linear(page.category)?;
             page.list.iter().try_for_each(|row| decoder.position(row, source))?;
-            Ok(Answer::Facts { count: 0, next: page.next() })
+            Ok(page.answer())
         }
         Call::Wallet => {
             let page: Page<'_, WalletRow<'_>> = required(result)?;
             page.list.iter().try_for_each(|row| decoder.wallet(row, ts, source))?;
-            Ok(Answer::Facts { count: 0, next: String::new() })
+            Ok(page.answer())
         }
         Call::KeyInfo => Ok(Answer::Key(key(&required(result)?)?)),
         Call::AccountInfo => {

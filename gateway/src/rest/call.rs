@@ -1,6 +1,7 @@
 //! What can be asked, and the bytes that ask it.
 
 use crate::budget::Endpoint;
+use crate::encode::SelfMatch;
 use crate::sign::Signer;
 use core::fmt::Write as _;
 use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
@@ -86,6 +87,8 @@ pub enum Call {
         order: Order,
         /// Its symbol.
         symbol: Symbol,
+        /// Which own order gives way when two would meet.
+        self_match: SelfMatch,
     },
     /// Cancel everything settled in USDT. At most 500 a call: repeat until the open-order query is empty.
     CancelAll,
@@ -161,13 +164,13 @@ impl Call {
             Self::KeyInfo => get("/v5/user/query-api", String::new()),
             Self::AccountInfo => get("/v5/account/info", String::new()),
             Self::Settings => get("/v5/account/user-setting-config", String::new()),
-            Self::Order { order, symbol } => post(
+            Self::Order { order, symbol, self_match } => post(
                 match order.op {
                     Op::New => "/v5/order/create",
                     Op::Amend => "/v5/order/amend",
                     Op::Cancel => "/v5/order/cancel",
                 },
-                order_body(order, symbol),
+                order_body(order, symbol, *self_match),
             ),
             Self::CancelAll => post("/v5/order/cancel-all", r#"{"category":"linear","settleCoin":"USDT"}"#.to_owned()),
             Self::RejectOutsideBand => {
@@ -194,7 +197,7 @@ fn by_link(client: ClientId, symbol: &Symbol) -> String {
 }
 
 /// The same object the encoder puts into `args`.
-fn order_body(order: &Order, symbol: &Symbol) -> String {
+fn order_body(order: &Order, symbol: &Symbol, self_match: SelfMatch) -> String {
     let mut body = format!(r#"{{"category":"linear","symbol":"{symbol}","orderLinkId":"{}""#, order.client);
     if order.op == Op::New {
         let side = match order.side {
@@ -211,10 +214,10 @@ fn order_body(order: &Order, symbol: &Symbol) -> String {
             TimeInForce::Fok => "FOK",
             TimeInForce::PostOnly => "PostOnly",
         };
-        let reduce = order.reduce_only.is_set();
+        let (reduce, smp) = (order.reduce_only.is_set(), self_match.word());
         let _ = write!(
             body,
-            r#","positionIdx":0,"smpType":"CancelMaker","side":"{side}","orderType":"{kind}","timeInForce":"{tif}","reduceOnly":{reduce}"#
+            r#","positionIdx":0,"smpType":"{smp}","side":"{side}","orderType":"{kind}","timeInForce":"{tif}","reduceOnly":{reduce}"#
         );
     }
     if order.op != Op::Cancel {

@@ -14,3 +14,6 @@ mod call;
 
 pub use answer::{Account, Answer, Fee, KeyFacts, RestError, parse};
 pub use call::{Call, Method, Request};
+
+#[cfg(test)]
+mod tests;

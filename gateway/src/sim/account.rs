@@ -23,6 +23,8 @@ pub(super) struct Position {
     pub(super) realised_ever: Notional,
     /// Fees paid to open what is open now.
     pub(super) open_fee: Notional,
+    pub(super) take_profit: Px,
+    pub(super) stop_loss: Px,
     pub(super) created: u64,
     pub(super) updated: u64,
     pub(super) opened: u64,
@@ -111,20 +113,6 @@ pub(super) struct LogRow {
     pub(super) link: String,
 }
 
-/// One line of `closed-pnl`.
-#[derive(Clone, Debug)]
-pub(super) struct ClosedRow {
-    pub(super) order: Order,
-    pub(super) closed: Qty,
-    pub(super) entry_value: Notional,
-    pub(super) exit_value: Notional,
-    pub(super) pnl: Notional,
-    pub(super) open_fee: Notional,
-    pub(super) close_fee: Notional,
-    pub(super) fills: u64,
-    pub(super) leverage: u32,
-}
-
 /// A deposit or a withdrawal, made by an administrator.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
@@ -150,7 +138,6 @@ pub(super) struct Account {
     pub(super) closed: VecDeque<Order>,
     pub(super) executions: VecDeque<Execution>,
     pub(super) log: VecDeque<LogRow>,
-    pub(super) closed_pnl: VecDeque<ClosedRow>,
     pub(super) transfers: VecDeque<Transfer>,
     /// Hundredths, by symbol.
     pub(super) leverage: Vec<u32>,
@@ -179,7 +166,6 @@ impl Account {
             closed: VecDeque::new(),
             executions: VecDeque::new(),
             log: VecDeque::new(),
-            closed_pnl: VecDeque::new(),
             transfers: VecDeque::new(),
             leverage: vec![1_000; symbols],
             hedge: vec![false; symbols],

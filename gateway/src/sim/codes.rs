@@ -29,8 +29,7 @@ impl Refusal {
 macro_rules! codes {
     ($($name:ident = $code:literal, $text:literal;)*) => {
         $(pub(super) const $name: Refusal = Refusal::new($code, $text);)*
-        /// Every refusal with a fixed text, for the conformance table's test.
-        #[cfg(test)]
+        /// Every refusal with a fixed text.
         pub(super) const ALL: &[Refusal] = &[$($name),*];
     };
 }
@@ -78,4 +77,9 @@ codes! {
     BAD_CATEGORY = 10001, "params error: category invalid";
     QTY_ERR = 10001, "params error: qty err";
     UNCHANGED = 10001, "params error: order not modified";
+}
+
+/// The refusal of a code, with its text where one is known.
+pub(super) fn by_code(code: i32) -> Refusal {
+    ALL.iter().find(|r| r.code == code).cloned().unwrap_or(Refusal::new(code, "Request refused."))
 }

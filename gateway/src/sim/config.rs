@@ -62,7 +62,11 @@ impl AccountConfig {
     /// The account of a stranger's first minute: `demo-key`, `demo-secret`, 100,000 USDT, the highest limits.
     #[must_use]
     pub fn demo() -> Self {
-        Self { order_limit: 1_200, vip: "PRO6".to_owned(), ..Self::new("demo-key", "demo-secret", Notional::whole(100_000)) }
+        Self {
+            order_limit: 1_200,
+            vip: "PRO6".to_owned(),
+            ..Self::new("demo-key", "demo-secret", Notional::whole(100_000))
+        }
     }
 }
 
@@ -85,6 +89,10 @@ pub struct Config {
     pub accounts: Vec<AccountConfig>,
     /// Requests one address may make in 5 s before it gets HTTP 403.
     pub ip_limit: u32,
+    /// WebSockets one address may open in five minutes; one more is closed at once.
+    pub connect_limit: u32,
+    /// WebSockets one address may hold; one more is closed at once.
+    pub sockets_limit: usize,
     /// Milliseconds of silence after which a socket is closed, unless its URL says otherwise.
     pub idle_ms: u64,
     /// The admin endpoint answers (`/sim/...`).
@@ -97,6 +105,8 @@ impl Default for Config {
             symbols: Spec::majors().into_iter().map(|spec| (spec, MarketSource::Generated)).collect(),
             accounts: vec![AccountConfig::demo()],
             ip_limit: 600,
+            connect_limit: 500,
+            sockets_limit: 1_000,
             idle_ms: 600_000,
             admin: true,
         }

@@ -34,8 +34,6 @@ pub(super) struct Conn {
     pub(super) idle_ms: u64,
     req_ids: BTreeSet<String>,
     req_order: VecDeque<String>,
-    /// Frames sent on this socket.
-    pub(super) sent: u64,
 }
 
 impl Conn {
@@ -51,7 +49,6 @@ impl Conn {
             idle_ms: active_time(&query(raw_query, "max_active_time")).unwrap_or(idle_ms),
             req_ids: BTreeSet::new(),
             req_order: VecDeque::new(),
-            sent: 0,
         }
     }
 
@@ -90,7 +87,9 @@ mod tests {
 
     #[test]
     fn active_time_is_bounded() {
-        for (text, expected) in [("30s", Some(30_000)), ("1m", Some(60_000)), ("29s", None), ("601s", None), ("s", None), ("", None)] {
+        for (text, expected) in
+            [("30s", Some(30_000)), ("1m", Some(60_000)), ("29s", None), ("601s", None), ("s", None), ("", None)]
+        {
             assert_eq!(active_time(text), expected, "{text:?}");
         }
     }

@@ -4,15 +4,15 @@
 //! and closed, a fill without a counterparty (the tape's is the market account, number 0), a refused request that
 //! changed anything.
 
-use super::account::{Account, LogRow, remember};
+use super::account::{Account, LogRow, Position, part, remember};
 use super::book::{Book, reaches};
 use super::codes::{self, Refusal};
-use super::order::{Amend, Execution, Kind, Order, Place, Smp, Status, Target, Tif, side_text};
+use super::order::{Amend, Closing, Execution, Kind, Order, Place, Smp, Status, Target, Tif, side_text};
 use super::rng::mix;
 use super::spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Open orders one account may have on one symbol; one more answers 110020.
 pub(super) const MAX_OPEN: usize = 500;
@@ -24,7 +24,8 @@ pub(super) const MARKET: usize = 0;
 pub(super) enum Event {
     Order(Box<Order>),
     Execution(usize, Box<Execution>),
-    Position(usize, usize, u8),
+    /// Account, symbol, leg, and the position as it was then.
+    Position(usize, usize, u8, Box<Position>),
     Wallet(usize),
     /// A public print: symbol, taker side, price, quantity.
     Print(usize, Side, Px, Qty),
@@ -52,6 +53,8 @@ pub(super) struct Engine {
     pub(super) quotes: Vec<Quote>,
     pub(super) accounts: Vec<Account>,
     pub(super) orders: BTreeMap<u64, Order>,
+    /// Conditional orders that wait, by symbol.
+    pub(super) stops: Vec<BTreeSet<u64>>,
     pub(super) events: Vec<Event>,
     /// What accounts paid the venue, net of rebates.
     pub(super) fees: Notional,
@@ -76,6 +79,7 @@ impl Engine {
             specs,
             accounts: vec![Account::new(1, Notional::ZERO, symbols, true)],
             orders: BTreeMap::new(),
+            stops: vec![BTreeSet::new(); symbols],
             events: Vec::new(),
             fees: Notional::ZERO,
             salt: mix(seed ^ 0x6b65_656c),
@@ -148,13 +152,15 @@ impl Engine {
         self.check_trigger(&place)?;
         self.check_margin(account, &place)?;
         // ---- nothing has changed above, nothing fails below
-        let id = self.next_order;
-        self.next_order += 1;
+        let id = self.take_order_number();
         let order = self.admit(now_ms, id, account, place);
         if order.trigger.is_some() {
+            let (symbol, idx) = (order.symbol, order.idx);
             self.accounts[account].open.insert(id);
+            self.stops[symbol].insert(id);
             self.announce(&order);
             self.orders.insert(id, order);
+            self.after(account, symbol, idx, false);
             return Ok(id);
         }
         self.execute(now_ms, order);
@@ -229,7 +235,7 @@ impl Engine {
         Ok(())
     }
 
-    fn market_bound(&self, place: &Place) -> Option<Px> {
+    pub(super) fn market_bound(&self, place: &Place) -> Option<Px> {
         use super::order::Slippage;
         let (book, quote) = (&self.books[place.symbol], &self.quotes[place.symbol]);
         let sign = if place.side == Side::Buy { 1 } else { -1 };
@@ -274,7 +280,9 @@ impl Engine {
             let (asked, cap) = (place.qty.raw(), most.raw());
             return Err(Refusal::said(
                 10001,
-                format!("The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"),
+                format!(
+                    "The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"
+                ),
             ));
         }
         let value = place.px.mul_floor(place.qty).ok_or(codes::QTY_ERR)?;
@@ -314,7 +322,8 @@ impl Engine {
             return Ok(());
         }
         let orders = of.open.iter().filter_map(|id| self.orders.get(id)).filter(|o| o.symbol == place.symbol);
-        let (stops, active) = orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
+        let (stops, active) =
+            orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
         match place.trigger {
             Some(_) if stops >= super::margin::MAX_STOPS => Err(codes::TOO_MANY_STOPS),
             None if active >= MAX_OPEN => Err(codes::TOO_MANY_ORDERS),
@@ -332,7 +341,7 @@ impl Engine {
         }
     }
 
-    fn admit(&mut self, now_ms: u64, id: u64, account: usize, place: Place) -> Order {
+    pub(super) fn admit(&mut self, now_ms: u64, id: u64, account: usize, place: Place) -> Order {
         if !place.link.is_empty() {
             self.accounts[account].links.insert(place.link.clone(), id);
         }
@@ -349,7 +358,6 @@ impl Engine {
             filled: Qty::ZERO,
             value: Notional::ZERO,
             fee: Notional::ZERO,
-            closed_pnl: Notional::ZERO,
             tif: place.tif,
             status: if place.trigger.is_some() { Status::Untriggered } else { Status::New },
             cancel: "UNKNOWN",
@@ -368,6 +376,7 @@ impl Engine {
             created: now_ms,
             updated: now_ms,
             ahead: Qty::ZERO,
+            closing: Closing::default(),
         }
     }
 
@@ -375,6 +384,14 @@ impl Engine {
     pub(super) fn execute(&mut self, now_ms: u64, mut order: Order) {
         let away = order.side.opposite();
         let (account, symbol, idx) = (order.account, order.symbol, order.idx);
+        if reduces(&order) {
+            let most = self.closable(account, symbol, idx, order.side);
+            if most.is_zero() {
+                return self.end(now_ms, order, "CancelByReduceOnly", "EC_PerCancelRequest");
+            }
+            let over = (order.left - most).max(Qty::ZERO);
+            (order.left, order.qty) = (order.left - over, order.qty - over);
+        }
         let takes = self.books[symbol].touch(away).is_some_and(|px| reaches(away, px, order.px));
         if order.tif == Tif::PostOnly && takes {
             return self.end(now_ms, order, "UNKNOWN", "EC_PostOnlyWillTakeLiquidity");
@@ -400,6 +417,9 @@ impl Engine {
             self.orders.insert(order.id, order);
         }
         self.after(account, symbol, idx, traded);
+        if traded && !self.accounts[account].house {
+            self.drop_reducers(now_ms, account, symbol, idx);
+        }
     }
 
     /// Position (always) and wallet (when money moved) follow every request.
@@ -407,9 +427,30 @@ impl Engine {
         if self.accounts[account].house {
             return;
         }
-        self.events.push(Event::Position(account, symbol, idx));
+        self.tell_position(account, symbol, idx);
         if traded {
             self.events.push(Event::Wallet(account));
+        }
+    }
+
+    pub(super) fn tell_position(&mut self, account: usize, symbol: usize, idx: u8) {
+        let position = Box::new(self.accounts[account].position(symbol, idx));
+        self.events.push(Event::Position(account, symbol, idx, position));
+    }
+
+    /// Resting orders that could only reduce a position which is gone end with it.
+    pub(super) fn drop_reducers(&mut self, now_ms: u64, account: usize, symbol: usize, idx: u8) {
+        if self.accounts[account].house {
+            return;
+        }
+        let dead = |o: &&Order| {
+            let here = o.symbol == symbol && o.idx == idx && o.status != Status::Untriggered;
+            here && o.reduce_only && self.closable(account, symbol, idx, o.side).is_zero()
+        };
+        let open = self.accounts[account].open.iter().filter_map(|id| self.orders.get(id));
+        let gone: Vec<u64> = open.filter(dead).map(|o| o.id).collect();
+        for id in gone {
+            self.withdraw(now_ms, id, "CancelByReduceOnly", "EC_PerCancelRequest");
         }
     }
 
@@ -490,8 +531,7 @@ impl Engine {
             return self.prevent(now_ms, taker, other);
         }
         let mut qty = taker.left.min(other.left);
-        let reducing = other.reduce_only || matches!((other.idx, other.side), (1, Side::Sell) | (2, Side::Buy));
-        if reducing {
+        if reduces(&other) {
             qty = qty.min(self.closable(other.account, other.symbol, other.idx, other.side));
             if qty.is_zero() {
                 self.books[other.symbol].leave(other.side, other.px, other.id, other.left);
@@ -500,7 +540,9 @@ impl Engine {
         }
         self.fill(now_ms, taker, px, qty, false);
         self.fill_maker(now_ms, &mut other, qty);
-        self.settle_maker(now_ms, other);
+        let (account, symbol, idx) = (other.account, other.symbol, other.idx);
+        self.settle_maker(other);
+        self.drop_reducers(now_ms, account, symbol, idx);
         self.events.push(Event::Print(taker.symbol, taker.side, px, qty));
     }
 
@@ -511,7 +553,7 @@ impl Engine {
     }
 
     /// Puts a resting order back, or files it when it is done. Its queue already lost what it traded.
-    pub(super) fn settle_maker(&mut self, now_ms: u64, mut maker: Order) {
+    pub(super) fn settle_maker(&mut self, mut maker: Order) {
         let (account, symbol, idx) = (maker.account, maker.symbol, maker.idx);
         if maker.left.is_zero() {
             maker.status = Status::Filled;
@@ -523,7 +565,6 @@ impl Engine {
             self.orders.insert(maker.id, maker);
         }
         self.after(account, symbol, idx, true);
-        let _ = now_ms;
     }
 
     fn prevent(&mut self, now_ms: u64, taker: &mut Order, mut maker: Order) {
@@ -554,11 +595,21 @@ impl Engine {
         let (mark, seq) = (quote.mark, quote.seq);
         let signed = if order.side == Side::Buy { qty } else { -qty };
         let of = &mut self.accounts[account];
-        let position = of.positions.entry((symbol, order.idx)).or_insert_with(|| super::account::Position {
-            created: now_ms,
-            ..super::account::Position::default()
-        });
+        let position = of
+            .positions
+            .entry((symbol, order.idx))
+            .or_insert_with(|| Position { created: now_ms, ..Position::default() });
+        let was_open = position.size.abs();
         let (closed, gain) = position.trade(signed, value, now_ms);
+        let open_fee = if closed.is_zero() { Notional::ZERO } else { part(position.open_fee, closed, was_open) };
+        let close_fee = part(fee, closed, qty);
+        position.open_fee += fee - close_fee - open_fee;
+        if order.take_profit > Px::ZERO {
+            position.take_profit = order.take_profit;
+        }
+        if order.stop_loss > Px::ZERO {
+            position.stop_loss = order.stop_loss;
+        }
         position.realised += gain - fee;
         position.realised_ever += gain - fee;
         (position.updated, position.seq) = (now_ms, i64::try_from(seq).unwrap_or(i64::MAX));
@@ -569,11 +620,10 @@ impl Engine {
         order.filled += qty;
         order.value += value;
         order.fee += fee;
-        order.closed_pnl += gain;
+        order.closing.count(order.side, closed, part(value, closed, qty), gain, (open_fee, close_fee));
         order.updated = now_ms;
         order.status = if order.left.is_zero() { Status::Filled } else { Status::PartiallyFilled };
-        let id = self.next_execution;
-        self.next_execution += 1;
+        let id = self.take_execution_number();
         if self.accounts[account].house {
             return;
         }
@@ -588,7 +638,7 @@ impl Engine {
             value,
             fee,
             rate,
-            what: "Trade",
+            what: super::lifecycle::exec_type(order.create_type),
             time: now_ms,
             maker,
             closed,
@@ -613,7 +663,11 @@ impl Engine {
             symbol: Some(execution.symbol),
             side: side_text(execution.side),
             time: execution.time,
-            what: "TRADE",
+            what: match execution.what {
+                "BustTrade" => "LIQUIDATION",
+                "AdlTrade" => "ADL",
+                _ => "TRADE",
+            },
             qty: execution.qty,
             size,
             px: execution.px,
@@ -629,6 +683,11 @@ impl Engine {
         remember(&mut of.log, row);
         remember(&mut of.executions, execution.clone());
         self.events.push(Event::Execution(account, Box::new(execution)));
+    }
+
+    pub(super) fn take_order_number(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order - 1
     }
 
     pub(super) fn take_execution_number(&mut self) -> u64 {
@@ -648,14 +707,22 @@ impl Engine {
     /// Takes an open order out of the book and ends it.
     pub(super) fn withdraw(&mut self, now_ms: u64, id: u64, cancel: &'static str, reject: &'static str) {
         let Some(order) = self.orders.remove(&id) else { return };
-        if order.status != Status::Untriggered {
+        if order.status == Status::Untriggered {
+            self.stops[order.symbol].remove(&id);
+        } else {
             self.books[order.symbol].leave(order.side, order.px, id, order.left);
         }
         self.end(now_ms, order, cancel, reject);
     }
 
     /// Changes price or quantity. A larger quantity or a new price loses time priority; a smaller quantity keeps it.
-    pub(super) fn amend(&mut self, now_ms: u64, account: usize, target: &Target, change: &Amend) -> Result<u64, Refusal> {
+    pub(super) fn amend(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        target: &Target,
+        change: &Amend,
+    ) -> Result<u64, Refusal> {
         let id = self.find(account, target).ok_or(codes::NO_ORDER_REPLACE)?;
         let old = self.orders.get(&id).ok_or(codes::NO_ORDER_REPLACE)?;
         let place = self.amended(old, account, change)?;
@@ -733,3 +800,7 @@ impl Engine {
     }
 }
 
+/// May this order only make a position smaller?
+pub(super) fn reduces(order: &Order) -> bool {
+    order.reduce_only || matches!((order.idx, order.side), (1, Side::Sell) | (2, Side::Buy))
+}

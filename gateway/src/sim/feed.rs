@@ -67,7 +67,8 @@ pub(super) struct Feed {
     pub(super) turnover: Notional,
     pub(super) open_interest: Qty,
     pub(super) next_funding: u64,
-    pub(super) book_seq: u64,
+    pub(super) band_at: u64,
+    pub(super) kline_at: u64,
 }
 
 impl Feed {
@@ -149,7 +150,13 @@ impl Feed {
     }
 
     /// The next ticker frame: a snapshot, or a delta of what changed; `None` when nothing did.
-    pub(super) fn ticker_frame(&self, fields: &[(&'static str, String)], full: bool, seq: u64, ts: u64) -> Option<String> {
+    pub(super) fn ticker_frame(
+        &self,
+        fields: &[(&'static str, String)],
+        full: bool,
+        seq: u64,
+        ts: u64,
+    ) -> Option<String> {
         let changed: Vec<_> = fields
             .iter()
             .filter(|(key, value)| full || *key == "symbol" || !self.ticker.iter().any(|(k, v)| k == key && v == value))

@@ -2,7 +2,7 @@
 //!
 //! A zero-intelligence order flow in the tradition of Smith and Farmer. Bursts of events arrive with exponential gaps;
 //! each event is a limit order at a geometric distance from the far touch, a cancellation, or a market order with a
-//! heavy-tailed size. A burst leans to one side, so trades cluster. All of it goes through the same engine and queues
+//! heavy-tailed size. A burst leans to one side and few bursts hold most trades, so trades cluster. All of it goes through the same engine and queues
 //! as the orders of clients, against which it trades.
 
 use super::account::Account;
@@ -13,11 +13,15 @@ use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 
 /// Mean nanoseconds between bursts.
-const BURST_GAP_NS: u64 = 18_000_000;
+const BURST_GAP_NS: u64 = 58_000_000;
 /// Mean events beyond the first in a burst.
-const BURST_EVENTS: u64 = 5;
+const BURST_EVENTS: u64 = 9;
+/// Bursts in a thousand that trade.
+const TRADING: u64 = 110;
 /// Orders per side a generated book holds on average.
-const DEPTH: usize = 400;
+const DEPTH: usize = 130;
+/// Price levels a side keeps: its own takers stop there.
+const SHALLOW: usize = 55;
 /// Mean ticks between a new order and the touch.
 const REACH_TICKS: u64 = 60;
 
@@ -74,17 +78,50 @@ impl House {
 
     fn burst(&mut self, engine: &mut Engine, now_ms: u64) {
         let lean = if self.rng.chance(500) { Side::Buy } else { Side::Sell };
-        let trades = self.rng.chance(160);
-        for _ in 0..=self.rng.geometric(BURST_EVENTS, 60) {
-            let side = if self.rng.chance(650) { lean } else { lean.opposite() };
-            let full = self.live[usize::from(side == Side::Sell)].len() as u64;
-            match self.rng.below(1000) {
-                0..150 if trades => self.trade(engine, now_ms, lean),
-                roll if roll < 150 + 425 * full / DEPTH as u64 => self.cancel(engine, now_ms, side),
-                _ => self.quote(engine, now_ms, side),
+        if self.rng.chance(TRADING) {
+            // Few bursts hold most prints: the count doubles with every lucky toss.
+            let doublings = self.rng.geometric(1, 5);
+            for _ in 0..(1 + self.rng.geometric(2, 20)) << doublings {
+                let away = engine.books[self.symbol].queues.side(lean.opposite());
+                if away.len() < SHALLOW {
+                    break;
+                }
+                self.trade(engine, now_ms, lean);
             }
         }
+        for _ in 0..=self.rng.geometric(BURST_EVENTS, 120) {
+            let side = if self.rng.chance(650) { lean } else { lean.opposite() };
+            let full = self.live[usize::from(side == Side::Sell)].len() as u64;
+            if self.rng.below(1000) < 500 * full / DEPTH as u64 {
+                self.cancel(engine, now_ms, side);
+            } else {
+                self.quote(engine, now_ms, side);
+            }
+        }
+        self.close_gap(engine, now_ms);
         engine.quotes[self.symbol].seq += 1 + self.rng.below(300);
+    }
+
+    /// A spread wider than a tick lasts no longer than the burst that opened it, but for one in a hundred.
+    fn close_gap(&mut self, engine: &mut Engine, now_ms: u64) {
+        let (tick, book) = (engine.specs[self.symbol].instrument.tick, &engine.books[self.symbol]);
+        let (Some(bid), Some(ask)) = (book.touch(Side::Buy), book.touch(Side::Sell)) else { return };
+        if ask - bid <= tick || self.rng.chance(10) {
+            return;
+        }
+        let side = if self.rng.chance(500) { Side::Buy } else { Side::Sell };
+        let px = if side == Side::Buy { ask - tick } else { bid + tick };
+        let qty = self.size(engine, 400);
+        self.rest(engine, now_ms, side, px, qty);
+    }
+
+    fn rest(&mut self, engine: &mut Engine, now_ms: u64, side: Side, px: Px, qty: Qty) {
+        let place = self.place(side, Kind::Limit, px, qty);
+        if let Ok(id) = engine.place(now_ms, self.maker, place)
+            && engine.orders.contains_key(&id)
+        {
+            self.live[usize::from(side == Side::Sell)].push(id);
+        }
     }
 
     fn place(&self, side: Side, kind: Kind, px: Px, qty: Qty) -> Place {
@@ -110,7 +147,10 @@ impl House {
     /// A quantity around `mean` steps with a heavy tail.
     fn size(&mut self, engine: &Engine, mean: u64) -> Qty {
         let i = &engine.specs[self.symbol].instrument;
-        let doublings = self.rng.geometric(1, 9);
+        let mut doublings = 0;
+        while doublings < 10 && self.rng.chance(560) {
+            doublings += 1;
+        }
         let steps = (1 + self.rng.geometric(mean, 100_000)) << doublings;
         let floor = i.min_notional.div_floor(engine.quotes[self.symbol].mark).unwrap_or(i.min_qty).ceil_to(i.step);
         let qty = Qty::from_raw(i64::try_from(steps).unwrap_or(1).saturating_mul(i.step.raw()));
@@ -123,17 +163,16 @@ impl House {
         let far = engine.books[self.symbol].touch(side.opposite()).unwrap_or(quote.mark);
         let near = engine.books[self.symbol].touch(side).unwrap_or(quote.mark);
         let distance = i64::try_from(self.rng.geometric(REACH_TICKS, 2_000)).unwrap_or(1);
-        let anchor = if self.rng.chance(80) { far } else { near };
-        let inside = if anchor == far { 1 } else { 0 };
-        let reach = Px::from_raw(tick.raw() * (distance + inside));
-        let px = if side == Side::Buy { anchor - reach } else { anchor + reach };
-        let qty = self.size(engine, 30);
-        let place = self.place(side, Kind::Limit, px.floor_to(tick), qty);
-        if let Ok(id) = engine.place(now_ms, self.maker, place)
-            && engine.orders.contains_key(&id)
-        {
-            self.live[usize::from(side == Side::Sell)].push(id);
-        }
+        let gap = (far.raw() - near.raw()).abs() / tick.raw();
+        let reach = match self.rng.below(1000) {
+            0..500 if gap > 1 => -1, // a wide spread invites
+            0..120 => 0,
+            _ => distance,
+        };
+        let reach = Px::from_raw(tick.raw() * reach);
+        let px = if side == Side::Buy { near - reach } else { near + reach };
+        let qty = self.size(engine, if distance < 3 { 400 } else { 60 });
+        self.rest(engine, now_ms, side, px.floor_to(tick), qty);
     }
 
     fn cancel(&mut self, engine: &mut Engine, now_ms: u64, side: Side) {
@@ -149,7 +188,7 @@ impl House {
     }
 
     fn trade(&mut self, engine: &mut Engine, now_ms: u64, side: Side) {
-        let qty = self.size(engine, 20);
+        let qty = self.size(engine, 9);
         let place = self.place(side, Kind::Market, Px::ZERO, qty);
         let _ = engine.place(now_ms, self.taker, place);
     }

@@ -16,7 +16,15 @@ pub(super) struct Meter {
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     calls: BTreeMap<(usize, &'static str), VecDeque<u64>>,
-    addresses: BTreeMap<IpAddr, VecDeque<u64>>,
+    addresses: BTreeMap<(IpAddr, Door), VecDeque<u64>>,
+}
+
+/// What an address is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Door {
+    Http,
+    Trade,
+    Connect,
 }
 
 /// Addresses remembered; beyond it the table starts anew.
@@ -30,7 +38,14 @@ fn expire(window: &mut VecDeque<u64>, now_ms: u64, span_ms: u64) {
 
 impl Limits {
     /// Counts `weight` calls; refuses all of them when they do not fit.
-    pub(super) fn take(&mut self, account: usize, endpoint: &'static str, limit: u32, now_ms: u64, weight: u32) -> Meter {
+    pub(super) fn take(
+        &mut self,
+        account: usize,
+        endpoint: &'static str,
+        limit: u32,
+        now_ms: u64,
+        weight: u32,
+    ) -> Meter {
         let window = self.calls.entry((account, endpoint)).or_default();
         expire(window, now_ms, 1_000);
         let used = u32::try_from(window.len()).unwrap_or(u32::MAX);
@@ -46,11 +61,11 @@ impl Limits {
     }
 
     /// Counts a request of an address against a cap per `span_ms`; true while it fits.
-    pub(super) fn address(&mut self, ip: IpAddr, cap: u32, span_ms: u64, now_ms: u64) -> bool {
+    pub(super) fn address(&mut self, ip: IpAddr, door: Door, cap: u32, span_ms: u64, now_ms: u64) -> bool {
         if self.addresses.len() > ADDRESSES {
             self.addresses.clear();
         }
-        let window = self.addresses.entry(ip).or_default();
+        let window = self.addresses.entry((ip, door)).or_default();
         expire(window, now_ms, span_ms);
         if window.len() >= cap as usize {
             return false;

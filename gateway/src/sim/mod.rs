@@ -13,15 +13,20 @@
 //! The model of fills against a tape stands in `tape.rs`, of the generated market in `house.rs`, of money in
 //! `account.rs` and `margin.rs`.
 
+#![doc = include_str!("conformance.md")]
+
 mod account;
 mod auth;
 mod book;
 mod codes;
+mod command;
 mod config;
 mod conn;
 mod engine;
+mod fault;
 mod feed;
 mod house;
+mod lifecycle;
 mod limits;
 mod margin;
 mod order;
@@ -44,6 +49,7 @@ pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
 use account::Account;
 use conn::Conn;
 use engine::{Engine, Event};
+use fault::{Class, Faults, Leaves};
 use feed::Feed;
 use house::House;
 use keel_core::units::Wall;
@@ -125,6 +131,13 @@ pub enum Output {
         /// JSON.
         body: Vec<u8>,
     },
+    /// Send only these bytes of a text frame, whose length is announced as one byte more, and drop the socket.
+    Cut {
+        /// On which socket.
+        conn: u64,
+        /// The beginning of its payload.
+        bytes: Vec<u8>,
+    },
     /// Close a socket.
     Close {
         /// Which.
@@ -171,6 +184,10 @@ pub struct Exchange {
     pub(self) stats: Stats,
     pub(self) messages: u64,
     pub(self) next_idle: u64,
+    pub(self) faults: Faults,
+    pub(self) maintenance: bool,
+    /// When a lost private connection cancels everything, by account.
+    pub(self) dead_man: BTreeMap<usize, u64>,
 }
 
 impl Exchange {
@@ -214,13 +231,15 @@ impl Exchange {
             stats: Stats::default(),
             messages: 0,
             next_idle: 0,
+            faults: Faults::new(seed),
+            maintenance: false,
+            dead_man: BTreeMap::new(),
         }
     }
 
     /// Takes one input. Drain [`Self::poll`] before the next.
     pub fn handle(&mut self, now: Wall, input: Input<'_>) {
-        self.now = self.now.max(now);
-        self.tick();
+        self.advance(now);
         match input {
             Input::Connect { conn, channel, query, ip } => self.connect(conn, channel, query, ip),
             Input::Frame { conn, bytes } => self.frame(conn, bytes),
@@ -231,18 +250,31 @@ impl Exchange {
             Input::Tape { frame } => self.taped(frame),
             Input::Timer => {}
         }
-        self.flush();
+    }
+
+    /// Time reaches `now`, skewed if a fault says so; it never goes back.
+    pub(self) fn advance(&mut self, now: Wall) {
+        let skew = self.faults.skew_ms.saturating_mul(1_000_000);
+        let now = Wall::from_nanos(now.nanos().saturating_add_signed(skew));
+        self.now = self.now.max(now);
+        self.flush(); // nothing to do for whoever drained poll
+        self.tick();
     }
 
     /// The next thing to do; `None` when there is nothing.
     pub fn poll(&mut self) -> Option<Output> {
+        // Answers first: what the streams tell is written when somebody asks for it.
+        if self.out.is_empty() && !self.engine.events.is_empty() {
+            self.flush();
+        }
         self.out.pop_front()
     }
 
     /// When [`Input::Timer`] is wanted next.
     #[must_use]
     pub fn deadline(&self) -> Option<Wall> {
-        self.next_timer().map(Wall::from_millis)
+        let skew = self.faults.skew_ms;
+        self.next_timer().map(|ms| Wall::from_millis(ms.saturating_add_signed(skew.saturating_neg())))
     }
 
     /// Totals since the start.
@@ -261,14 +293,41 @@ impl Exchange {
     }
 
     pub(self) fn send(&mut self, conn: u64, text: String) {
-        if let Some(of) = self.conns.get_mut(&conn) {
-            of.sent += 1;
-            self.stats.frames_sent += 1;
-            self.out.push_back(Output::Send { conn, bytes: text.into_bytes() });
+        self.send_as(conn, Class::Other, text.into_bytes());
+    }
+
+    /// Sends a frame the way the faults that are on let it.
+    pub(self) fn send_as(&mut self, conn: u64, class: Class, frame: Vec<u8>) {
+        let Some(of) = self.conns.get(&conn) else { return };
+        let (channel, now_ms) = (of.channel, self.now_ms());
+        for (conn, leaves) in self.faults.pass(conn, channel, class, frame, now_ms) {
+            self.leave(conn, leaves);
+        }
+    }
+
+    pub(self) fn leave(&mut self, conn: u64, leaves: Leaves) {
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
+        match leaves {
+            Leaves::Whole(bytes) => {
+                self.stats.frames_sent += 1;
+                self.out.push_back(Output::Send { conn, bytes });
+            }
+            Leaves::Cut(bytes) => {
+                self.forget(conn);
+                self.out.push_back(Output::Cut { conn, bytes });
+            }
         }
     }
 
     fn connect(&mut self, conn: u64, channel: Channel, query: &str, ip: IpAddr) {
+        const SPAN_MS: u64 = 300_000;
+        let (now_ms, most) = (self.now_ms(), self.config.connect_limit);
+        let fits = self.limits.address(ip, limits::Door::Connect, most, SPAN_MS, now_ms);
+        if !fits || self.conns.values().filter(|c| c.ip == ip).count() >= self.config.sockets_limit {
+            return self.out.push_back(Output::Close { conn });
+        }
         let name = self.engine.uuid(conn, 2);
         let of = Conn::new(channel, ip, name, query, self.config.idle_ms, self.now_ms());
         self.conns.insert(conn, of);
@@ -276,6 +335,8 @@ impl Exchange {
 
     pub(self) fn forget(&mut self, conn: u64) {
         let Some(of) = self.conns.remove(&conn) else { return };
+        self.faults.forget(conn);
+        self.arm_dead_man(&of);
         for topic in &of.topics {
             if let Some(set) = self.subscribers.get_mut(topic) {
                 set.remove(&conn);
@@ -287,7 +348,7 @@ impl Exchange {
     }
 
     /// Tells the streams what the engine did.
-    fn flush(&mut self) {
+    pub(self) fn flush(&mut self) {
         let events = std::mem::take(&mut self.engine.events);
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
@@ -305,9 +366,9 @@ impl Exchange {
                     }
                     self.executions(account, &fills);
                 }
-                Event::Position(account, symbol, idx) => {
+                Event::Position(account, symbol, idx, position) => {
                     self.private(account, "position", |ex, out| {
-                        rows::position(out, &ex.engine, account, symbol, idx, true);
+                        rows::position(out, &ex.engine, account, symbol, idx, &position, true);
                     });
                 }
                 Event::Wallet(account) => {
@@ -375,8 +436,18 @@ impl Exchange {
         let Some(set) = self.subscribers.get(topic) else { return };
         let mine: Vec<u64> =
             set.iter().copied().filter(|c| self.conns.get(c).is_some_and(|c| c.account == Some(account))).collect();
+        let class = if topic.starts_with("execution") { Class::Execution } else { Class::Private };
         for conn in mine {
-            self.send(conn, text.to_owned());
+            self.send_as(conn, class, text.as_bytes().to_vec());
         }
     }
 }
+
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod trials;

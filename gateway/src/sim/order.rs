@@ -37,7 +37,6 @@ pub(super) enum Status {
     Triggered,
     Filled,
     Cancelled,
-    Rejected,
     Deactivated,
 }
 
@@ -50,7 +49,6 @@ impl Status {
             Self::Triggered => "Triggered",
             Self::Filled => "Filled",
             Self::Cancelled => "Cancelled",
-            Self::Rejected => "Rejected",
             Self::Deactivated => "Deactivated",
         }
     }
@@ -186,7 +184,6 @@ pub(super) struct Order {
     pub(super) filled: Qty,
     pub(super) value: Notional,
     pub(super) fee: Notional,
-    pub(super) closed_pnl: Notional,
     pub(super) tif: Tif,
     pub(super) status: Status,
     pub(super) cancel: &'static str,
@@ -206,6 +203,8 @@ pub(super) struct Order {
     pub(super) updated: u64,
     /// Taped quantity at our price that trades before us.
     pub(super) ahead: Qty,
+    /// What it closed.
+    pub(super) closing: Closing,
 }
 
 /// One fill, or one funding payment.
@@ -235,4 +234,32 @@ pub(super) struct Execution {
     pub(super) order_kind: &'static str,
     pub(super) create_type: &'static str,
     pub(super) stop_type: &'static str,
+}
+
+/// The closing part of an order's fills, for `closed-pnl`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Closing {
+    pub(super) qty: Qty,
+    pub(super) entry: Notional,
+    pub(super) exit: Notional,
+    pub(super) open_fee: Notional,
+    pub(super) close_fee: Notional,
+    pub(super) pnl: Notional,
+    pub(super) fills: u64,
+}
+
+impl Closing {
+    pub(super) fn count(&mut self, side: Side, qty: Qty, exit: Notional, gain: Notional, fees: (Notional, Notional)) {
+        if qty.is_zero() {
+            return;
+        }
+        // A sell closes a long: gain = exit - entry. A buy closes a short: gain = entry - exit.
+        self.entry += if side == Side::Sell { exit - gain } else { exit + gain };
+        self.exit += exit;
+        self.qty += qty;
+        self.open_fee += fees.0;
+        self.close_fee += fees.1;
+        self.pnl += gain - fees.0 - fees.1;
+        self.fills += 1;
+    }
 }

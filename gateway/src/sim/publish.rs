@@ -1,6 +1,7 @@
 //! Time on the public side: taped frames passed on, books and tickers published, silent sockets closed.
 
 use super::engine::Engine;
+use super::fault::Class;
 use super::feed::{self, DEPTHS, Print, REPEAT_MS, Stamp, TICKER_MS};
 use super::text::Obj;
 use super::{Channel, Exchange, MarketSource, Output, tape};
@@ -9,6 +10,10 @@ use keel_core::units::{Px, Qty};
 
 /// Milliseconds between looks for silent sockets.
 const IDLE_SCAN_MS: u64 = 30_000;
+/// Milliseconds between priceLimit pushes.
+const BAND_MS: u64 = 300;
+/// Milliseconds between kline pushes.
+const KLINE_MS: u64 = 1_000;
 /// Prints one publicTrade frame may hold; more go into the next.
 const PRINTS_PER_FRAME: usize = 1_024;
 
@@ -32,28 +37,32 @@ impl Exchange {
         self.stats.taped += 1;
         self.after_prices(symbol);
         let Some(set) = self.subscribers.get(topic) else { return };
-        for conn in set.iter().copied().collect::<Vec<_>>() {
-            self.forward(conn, frame);
+        let book = topic.starts_with("orderbook");
+        let delta = book && frame.windows(14).any(|w| w == b"\"type\":\"delta\"");
+        let conns: Vec<u64> = set.iter().copied().collect();
+        if delta && self.faults.loses(self.engine.specs[symbol].symbol()) {
+            return;
         }
-    }
-
-    fn forward(&mut self, conn: u64, frame: &[u8]) {
-        if let Some(of) = self.conns.get_mut(&conn) {
-            of.sent += 1;
-            self.stats.frames_sent += 1;
-            self.out.push_back(Output::Send { conn, bytes: frame.to_vec() });
+        let class = if book { Class::Book } else { Class::Other };
+        for conn in conns {
+            self.send_as(conn, class, frame.to_vec());
         }
     }
 
     /// Prices moved: whatever waits for a price looks again.
-    pub(super) fn after_prices(&mut self, _symbol: usize) {}
+    pub(super) fn after_prices(&mut self, symbol: usize) {
+        let now_ms = self.now_ms();
+        self.engine.prices_moved(now_ms, symbol);
+    }
 
     /// Milliseconds of the next thing that time alone makes due.
     pub(super) fn next_timer(&self) -> Option<u64> {
         let houses = self.houses.iter().flatten().map(super::house::House::due);
         let idle = (!self.conns.is_empty()).then_some(self.next_idle);
         let publics = (0..self.feeds.len()).flat_map(|symbol| self.next_publication(symbol));
-        houses.chain(idle).chain(publics).min()
+        let funding = self.feeds.iter().map(|f| f.next_funding).filter(|at| *at > 0);
+        let dead_men = self.dead_man.values().copied();
+        houses.chain(idle).chain(publics).chain(funding).chain(dead_men).chain(self.faults.next()).min()
     }
 
     fn next_publication(&self, symbol: usize) -> impl Iterator<Item = u64> {
@@ -71,7 +80,9 @@ impl Exchange {
                 _ => None,
             }
         });
-        ticker.into_iter().chain(books).collect::<Vec<_>>().into_iter()
+        let band = self.subscribers.contains_key(&format!("priceLimit.{name}")).then_some(feed.band_at + BAND_MS);
+        let ticker = ticker.into_iter().chain(band);
+        ticker.chain(books).collect::<Vec<_>>().into_iter()
     }
 
     /// Does what is due by now, in a fixed order.
@@ -84,8 +95,15 @@ impl Exchange {
                 self.after_prices(symbol);
             }
         }
+        self.fund(now_ms);
+        self.bury(now_ms);
         self.flush();
+        for (conn, leaves) in self.faults.due(now_ms) {
+            self.leave(conn, leaves);
+        }
         for symbol in 0..self.feeds.len() {
+            self.publish_bands(symbol, now_ms);
+            self.publish_klines(symbol, now_ms);
             self.publish_books(symbol, now_ms);
             self.publish_ticker(symbol, now_ms);
         }
@@ -96,6 +114,90 @@ impl Exchange {
             for conn in gone {
                 self.forget(conn);
                 self.out.push_back(Output::Close { conn });
+            }
+        }
+    }
+
+    /// Settles what is due; the first call only sets the hour.
+    fn fund(&mut self, now_ms: u64) {
+        for symbol in 0..self.feeds.len() {
+            let span = u64::from(self.engine.specs[symbol].instrument.funding_minutes.max(1)) * 60_000;
+            let due = self.feeds[symbol].next_funding;
+            if due != 0 && now_ms < due {
+                continue;
+            }
+            if due != 0 {
+                self.engine.settle_funding(now_ms, symbol);
+            }
+            self.feeds[symbol].next_funding = (now_ms / span + 1) * span;
+        }
+    }
+
+    /// A private connection that armed the dead man's switch is gone: the time runs when it was the last one.
+    pub(super) fn arm_dead_man(&mut self, gone: &super::Conn) {
+        const TOPIC: &str = "dcp.future";
+        let Some(account) = gone.account.filter(|_| gone.topics.contains(TOPIC)) else { return };
+        let seconds = self.engine.accounts[account].dcp_seconds;
+        let others = self.conns.values().any(|c| c.account == Some(account) && c.topics.contains(TOPIC));
+        if seconds > 0 && !others {
+            self.dead_man.insert(account, self.now_ms() + seconds * 1_000);
+        }
+    }
+
+    fn bury(&mut self, now_ms: u64) {
+        let due: Vec<usize> =
+            self.dead_man.iter().filter(|(_, at)| **at <= now_ms).map(|(account, _)| *account).collect();
+        for account in due {
+            self.dead_man.remove(&account);
+            let open: Vec<u64> = self.engine.accounts[account].open.iter().copied().collect();
+            for id in open {
+                self.engine.withdraw(now_ms, id, "CancelByDCP", "EC_PerCancelRequest");
+            }
+        }
+    }
+
+    fn publish_bands(&mut self, symbol: usize, now_ms: u64) {
+        let spec = &self.engine.specs[symbol];
+        let topic = format!("priceLimit.{}", spec.symbol());
+        if now_ms < self.feeds[symbol].band_at + BAND_MS || !self.subscribers.contains_key(&topic) {
+            return;
+        }
+        let (highest, lowest) = self.engine.band(symbol);
+        let mut out = String::new();
+        Obj::new(&mut out)
+            .s("topic", &topic)
+            .with("data", |out| {
+                Obj::new(out)
+                    .s("symbol", spec.symbol())
+                    .f("buyLmt", highest.raw(), spec.price_places)
+                    .f("sellLmt", lowest.raw(), spec.price_places)
+                    .end();
+            })
+            .u("ts", now_ms)
+            .end();
+        self.feeds[symbol].band_at = now_ms;
+        self.broadcast(&topic, &out);
+    }
+
+    fn publish_klines(&mut self, symbol: usize, now_ms: u64) {
+        if now_ms < self.feeds[symbol].kline_at + KLINE_MS {
+            return;
+        }
+        let name = self.engine.specs[symbol].symbol();
+        let wanted: Vec<String> = self
+            .subscribers
+            .range("kline.".to_owned().."kline/".to_owned())
+            .map(|(topic, _)| topic.clone())
+            .filter(|topic| topic.rsplit('.').next() == Some(name))
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        self.feeds[symbol].kline_at = now_ms;
+        for topic in wanted {
+            let interval = topic.split('.').nth(1).unwrap_or("1").to_owned();
+            if let Some(frame) = self.kline_frame(symbol, &topic, &interval) {
+                self.broadcast(&topic, &frame);
             }
         }
     }
@@ -116,10 +218,8 @@ impl Exchange {
             }
             let book = &self.engine.books[symbol];
             let (bids, asks) = (feed::levels(book, Side::Buy, depth), feed::levels(book, Side::Sell, depth));
-            let (b, a) = (
-                feed::diff(&mut mirror.levels, Side::Buy, &bids),
-                feed::diff(&mut mirror.levels, Side::Sell, &asks),
-            );
+            let (b, a) =
+                (feed::diff(&mut mirror.levels, Side::Buy, &bids), feed::diff(&mut mirror.levels, Side::Sell, &asks));
             mirror.pushed = now_ms;
             mirror.seq = seq;
             let changed = !(b.is_empty() && a.is_empty());
@@ -135,6 +235,9 @@ impl Exchange {
                 1 => feed::book_frame(spec, &stamp, true, &bids, &asks),
                 _ => feed::book_frame(spec, &stamp, false, &b, &a),
             };
+            if depth > 1 && self.faults.loses(self.engine.specs[symbol].symbol()) {
+                continue;
+            }
             self.broadcast(&topic, &frame);
         }
     }

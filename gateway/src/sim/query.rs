@@ -12,6 +12,9 @@ use keel_core::units::{Notional, SCALE};
 /// What `u` of a REST book counts from: it follows the deepest stream.
 const BOOK_DEPTH: usize = 1_000;
 
+/// Start and open, high, low, close, volume, turnover.
+type Bar = (u64, [i64; 6]);
+
 /// One page of `rows`: the rows and the cursor of the next one (an offset the client returns verbatim).
 fn page<T>(rows: Vec<T>, request: &Request<'_>, limit: usize) -> Result<(Vec<T>, String), Refusal> {
     let cursor = request.arg("cursor");
@@ -113,7 +116,8 @@ impl Exchange {
         let mirror = self.feeds[symbol].mirrors.get(&BOOK_DEPTH);
         let seq = self.engine.quotes[symbol].seq;
         let u = mirror.map_or(seq, |m| m.u);
-        let stamp = Stamp { depth: BOOK_DEPTH, u, seq, ts: self.now_ms(), cts: mirror.map_or(self.now_ms(), |m| m.cts) };
+        let stamp =
+            Stamp { depth: BOOK_DEPTH, u, seq, ts: self.now_ms(), cts: mirror.map_or(self.now_ms(), |m| m.cts) };
         Ok(feed::book_result(&self.engine.specs[symbol], &stamp, &bids, &asks))
     }
 
@@ -127,7 +131,11 @@ impl Exchange {
                 array(out, symbols, |out, symbol| {
                     let fields = self.ticker_fields(symbol);
                     let row = fields.iter().fold(Obj::new(out), |row, (key, value)| row.s(key, value));
-                    row.s("deliveryTime", "0").s("basis", "").s("deliveryFeeRate", "").s("predictedDeliveryPrice", "").end();
+                    row.s("deliveryTime", "0")
+                        .s("basis", "")
+                        .s("deliveryFeeRate", "")
+                        .s("predictedDeliveryPrice", "")
+                        .end();
                 });
             })
             .end();
@@ -160,45 +168,81 @@ impl Exchange {
         Ok(out)
     }
 
-    fn kline(&self, request: &Request<'_>) -> Result<String, Refusal> {
-        let symbol = self.needed_symbol(request)?;
-        let limit = request.number("limit", 200, 1_000)?;
-        let minutes: u64 = match request.arg("interval").as_str() {
+    /// Bars of the kept trades, oldest first: start, OHLC, volume, turnover.
+    fn bars(&self, symbol: usize, interval: &str) -> Option<(u64, Vec<Bar>)> {
+        let minutes: u64 = match interval {
             "D" => 1_440,
             "W" => 10_080,
             "M" => 43_200,
-            text => text.parse().map_err(|_| Refusal::params("interval invalid"))?,
+            text => text.parse().ok().filter(|m| (1..=720).contains(m))?,
         };
-        let span = minutes.max(1) * 60_000;
-        let spec = &self.engine.specs[symbol];
-        let mut bars: Vec<(u64, [i64; 4], i64, i64)> = Vec::new();
+        let span = minutes * 60_000;
+        let mut bars: Vec<Bar> = Vec::new();
         for p in &self.feeds[symbol].trades {
             let (start, px) = (p.time / span * span, p.px.raw());
             let value = p.px.mul_floor(p.qty).unwrap_or(Notional::ZERO).raw();
             match bars.last_mut() {
-                Some((at, ohlc, volume, turnover)) if *at == start => {
-                    *ohlc = [ohlc[0], ohlc[1].max(px), ohlc[2].min(px), px];
-                    (*volume, *turnover) = (volume.saturating_add(p.qty.raw()), turnover.saturating_add(value));
+                Some((at, row)) if *at == start => {
+                    let (volume, turnover) = (row[4].saturating_add(p.qty.raw()), row[5].saturating_add(value));
+                    *row = [row[0], row[1].max(px), row[2].min(px), px, volume, turnover];
                 }
-                _ => bars.push((start, [px; 4], p.qty.raw(), value)),
+                _ => bars.push((start, [px, px, px, px, p.qty.raw(), value])),
             }
         }
+        Some((span, bars))
+    }
+
+    fn kline(&self, request: &Request<'_>) -> Result<String, Refusal> {
+        let symbol = self.needed_symbol(request)?;
+        let limit = request.number("limit", 200, 1_000)?;
+        let interval = request.arg("interval");
+        let (_, bars) = self.bars(symbol, &interval).ok_or(Refusal::params("interval invalid"))?;
         let mut out = String::new();
         Obj::new(&mut out)
             .s("category", "linear")
-            .s("symbol", spec.symbol())
+            .s("symbol", self.engine.specs[symbol].symbol())
             .with("list", |out| {
-                array(out, bars.iter().rev().take(limit), |out, (start, ohlc, volume, turnover)| {
-                    let fields = [ohlc[0], ohlc[1], ohlc[2], ohlc[3], *volume, *turnover];
+                array(out, bars.iter().rev().take(limit), |out, (start, row)| {
                     out.push_str(&format!("[\"{start}\""));
-                    for field in fields {
-                        out.push_str(&format!(",\"{}\"", decimal(field)));
+                    for field in row {
+                        out.push_str(&format!(",\"{}\"", decimal(*field)));
                     }
                     out.push(']');
                 });
             })
             .end();
         Ok(out)
+    }
+
+    /// The running bar, as the stream tells it.
+    pub(super) fn kline_frame(&self, symbol: usize, topic: &str, interval: &str) -> Option<String> {
+        let (span, bars) = self.bars(symbol, interval)?;
+        let (start, row) = bars.last()?;
+        let time = self.feeds[symbol].trades.back()?.time;
+        let mut out = String::new();
+        Obj::new(&mut out)
+            .s("topic", topic)
+            .with("data", |out| {
+                out.push('[');
+                Obj::new(out)
+                    .u("start", *start)
+                    .u("end", start + span - 1)
+                    .s("interval", interval)
+                    .d("open", row[0])
+                    .d("close", row[3])
+                    .d("high", row[1])
+                    .d("low", row[2])
+                    .d("volume", row[4])
+                    .d("turnover", row[5])
+                    .b("confirm", self.now_ms() >= start + span)
+                    .u("timestamp", time)
+                    .end();
+                out.push(']');
+            })
+            .u("ts", self.now_ms())
+            .s("type", "snapshot")
+            .end();
+        Some(out)
     }
 
     fn risk_limit(&self, request: &Request<'_>) -> Result<String, Refusal> {
@@ -228,13 +272,39 @@ impl Exchange {
     }
 
     fn system_status(&self) -> String {
-        "{\"list\":[]}".to_owned()
+        let mut out = String::new();
+        Obj::new(&mut out)
+            .with("list", |out| {
+                array(out, self.maintenance.then_some(()), |out, ()| {
+                    Obj::new(out)
+                        .s("id", "sim-1")
+                        .s("title", "Maintenance")
+                        .s("state", "ongoing")
+                        .us("begin", self.now_ms())
+                        .s("end", "0")
+                        .s("href", "")
+                        .raw("serviceTypes", "[1,2,3,4]")
+                        .raw("product", "[1,2]")
+                        .raw("uidSuffix", "[0,1,2,3,4,5,6,7,8,9]")
+                        .n("maintainType", 1)
+                        .n("env", 1)
+                        .end();
+                });
+            })
+            .end();
+        out
     }
 
     // ---- the account's own -----------------------------------------------------------------------------------------
 
     /// Private queries.
-    pub(super) fn read(&mut self, endpoint: &str, account: usize, key: usize, request: &Request<'_>) -> Result<String, Refusal> {
+    pub(super) fn read(
+        &mut self,
+        endpoint: &str,
+        account: usize,
+        key: usize,
+        request: &Request<'_>,
+    ) -> Result<String, Refusal> {
         let mut out = String::new();
         match endpoint {
             "order/realtime" => return self.orders(account, request, false),
@@ -351,9 +421,7 @@ impl Exchange {
             if by_id {
                 return (id.is_empty() || self.engine.order_id(e.order) == id) && (link.is_empty() || e.link == link);
             }
-            symbol.is_none_or(|s| s == e.symbol)
-                && (kind.is_empty() || e.what == kind)
-                && (from..=to).contains(&e.time)
+            symbol.is_none_or(|s| s == e.symbol) && (kind.is_empty() || e.what == kind) && (from..=to).contains(&e.time)
         });
         let (found, next) = page(found.collect(), request, limit)?;
         let mut out = String::new();
@@ -385,7 +453,9 @@ impl Exchange {
             .s("nextPageCursor", &next)
             .s("category", "linear")
             .with("list", |out| {
-                array(out, found, |out, (symbol, idx)| rows::position(out, &self.engine, account, symbol, idx, false));
+                array(out, found, |out, (symbol, idx)| {
+                    rows::position(out, &self.engine, account, symbol, idx, &of.position(symbol, idx), false);
+                });
             })
             .end();
         Ok(out)
@@ -395,8 +465,8 @@ impl Exchange {
         let symbol = self.symbol_arg(request)?;
         let limit = request.number("limit", 50, 100)?;
         let (from, to) = window(request, self.now_ms(), true)?;
-        let all = self.engine.accounts[account].closed_pnl.iter().rev();
-        let found = all.filter(|r| symbol.is_none_or(|s| s == r.order.symbol) && (from..=to).contains(&r.order.updated));
+        let all = self.engine.accounts[account].closed.iter().rev().filter(|o| o.closing.fills > 0);
+        let found = all.filter(|r| symbol.is_none_or(|s| s == r.symbol) && (from..=to).contains(&r.updated));
         let (found, next) = page(found.collect(), request, limit)?;
         let mut out = String::new();
         Obj::new(&mut out)
@@ -404,28 +474,28 @@ impl Exchange {
             .s("category", "linear")
             .with("list", |out| {
                 array(out, found, |out, r| {
-                    let spec = &self.engine.specs[r.order.symbol];
-                    let average = |value: Notional| r.closed.average(value).map_or(0, |px| px.raw());
+                    let spec = &self.engine.specs[r.symbol];
+                    let average = |value: Notional| r.closing.qty.average(value).map_or(0, |px| px.raw());
                     Obj::new(out)
                         .s("symbol", spec.symbol())
-                        .s("orderId", &self.engine.order_id(r.order.id))
-                        .s("side", super::order::side_text(r.order.side))
-                        .d("qty", r.order.qty.raw())
-                        .d("orderPrice", r.order.px.raw())
-                        .s("orderType", r.order.kind.text())
+                        .s("orderId", &self.engine.order_id(r.id))
+                        .s("side", super::order::side_text(r.side))
+                        .d("qty", r.qty.raw())
+                        .d("orderPrice", r.px.raw())
+                        .s("orderType", r.kind.text())
                         .s("execType", "Trade")
-                        .d("closedSize", r.closed.raw())
-                        .d("cumEntryValue", r.entry_value.raw())
-                        .d("avgEntryPrice", average(r.entry_value))
-                        .d("cumExitValue", r.exit_value.raw())
-                        .d("avgExitPrice", average(r.exit_value))
-                        .d("closedPnl", r.pnl.raw())
-                        .us("fillCount", r.fills)
-                        .d("leverage", i64::from(r.leverage) * (SCALE / 100))
-                        .d("openFee", r.open_fee.raw())
-                        .d("closeFee", r.close_fee.raw())
-                        .us("createdTime", r.order.created)
-                        .us("updatedTime", r.order.updated)
+                        .d("closedSize", r.closing.qty.raw())
+                        .d("cumEntryValue", r.closing.entry.raw())
+                        .d("avgEntryPrice", average(r.closing.entry))
+                        .d("cumExitValue", r.closing.exit.raw())
+                        .d("avgExitPrice", average(r.closing.exit))
+                        .d("closedPnl", r.closing.pnl.raw())
+                        .us("fillCount", r.closing.fills)
+                        .d("leverage", i64::from(self.engine.accounts[account].leverage[r.symbol]) * (SCALE / 100))
+                        .d("openFee", r.closing.open_fee.raw())
+                        .d("closeFee", r.closing.close_fee.raw())
+                        .us("createdTime", r.created)
+                        .us("updatedTime", r.updated)
                         .end();
                 });
             })

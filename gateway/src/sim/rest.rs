@@ -52,51 +52,59 @@ enum Door {
     Write,
 }
 
+/// What is served.
+const ROUTES: [(&str, &str, Door); 42] = [
+    ("GET", "market/time", Door::Public),
+    ("GET", "market/instruments-info", Door::Public),
+    ("GET", "market/orderbook", Door::Public),
+    ("GET", "market/tickers", Door::Public),
+    ("GET", "market/kline", Door::Public),
+    ("GET", "market/recent-trade", Door::Public),
+    ("GET", "market/risk-limit", Door::Public),
+    ("GET", "market/price-limit", Door::Public),
+    ("GET", "market/funding/history", Door::Public),
+    ("GET", "market/open-interest", Door::Public),
+    ("GET", "system/status", Door::Public),
+    ("POST", "order/create", Door::Write),
+    ("POST", "order/amend", Door::Write),
+    ("POST", "order/cancel", Door::Write),
+    ("POST", "order/cancel-all", Door::Write),
+    ("POST", "order/create-batch", Door::Write),
+    ("POST", "order/amend-batch", Door::Write),
+    ("POST", "order/cancel-batch", Door::Write),
+    ("POST", "order/disconnected-cancel-all", Door::Write),
+    ("GET", "order/realtime", Door::Read),
+    ("GET", "order/history", Door::Read),
+    ("GET", "execution/list", Door::Read),
+    ("GET", "position/list", Door::Read),
+    ("GET", "position/closed-pnl", Door::Read),
+    ("POST", "position/set-leverage", Door::Write),
+    ("POST", "position/switch-mode", Door::Write),
+    ("POST", "position/trading-stop", Door::Write),
+    ("GET", "account/wallet-balance", Door::Read),
+    ("GET", "account/info", Door::Read),
+    ("GET", "account/fee-rate", Door::Read),
+    ("GET", "account/transaction-log", Door::Read),
+    ("GET", "account/smp-group", Door::Read),
+    ("GET", "account/query-dcp-info", Door::Read),
+    ("GET", "account/user-setting-config", Door::Read),
+    ("GET", "account/collateral-info", Door::Read),
+    ("POST", "account/set-limit-px-action", Door::Write),
+    ("POST", "account/set-margin-mode", Door::Write),
+    ("GET", "user/query-api", Door::Read),
+    ("GET", "asset/coin/query-info", Door::Read),
+    ("GET", "asset/deposit/query-record", Door::Read),
+    ("GET", "asset/withdraw/query-record", Door::Read),
+    ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
+];
+
+/// Method and name of every route.
+#[cfg(test)]
+pub(super) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.into_iter().map(|(method, name, _)| (method, name))
+}
+
 fn route(path: &str) -> Option<(&'static str, &'static str, Door)> {
-    const ROUTES: [(&str, &str, Door); 42] = [
-        ("GET", "market/time", Door::Public),
-        ("GET", "market/instruments-info", Door::Public),
-        ("GET", "market/orderbook", Door::Public),
-        ("GET", "market/tickers", Door::Public),
-        ("GET", "market/kline", Door::Public),
-        ("GET", "market/recent-trade", Door::Public),
-        ("GET", "market/risk-limit", Door::Public),
-        ("GET", "market/price-limit", Door::Public),
-        ("GET", "market/funding/history", Door::Public),
-        ("GET", "market/open-interest", Door::Public),
-        ("GET", "system/status", Door::Public),
-        ("POST", "order/create", Door::Write),
-        ("POST", "order/amend", Door::Write),
-        ("POST", "order/cancel", Door::Write),
-        ("POST", "order/cancel-all", Door::Write),
-        ("POST", "order/create-batch", Door::Write),
-        ("POST", "order/amend-batch", Door::Write),
-        ("POST", "order/cancel-batch", Door::Write),
-        ("POST", "order/disconnected-cancel-all", Door::Write),
-        ("GET", "order/realtime", Door::Read),
-        ("GET", "order/history", Door::Read),
-        ("GET", "execution/list", Door::Read),
-        ("GET", "position/list", Door::Read),
-        ("GET", "position/closed-pnl", Door::Read),
-        ("POST", "position/set-leverage", Door::Write),
-        ("POST", "position/switch-mode", Door::Write),
-        ("POST", "position/trading-stop", Door::Write),
-        ("GET", "account/wallet-balance", Door::Read),
-        ("GET", "account/info", Door::Read),
-        ("GET", "account/fee-rate", Door::Read),
-        ("GET", "account/transaction-log", Door::Read),
-        ("GET", "account/smp-group", Door::Read),
-        ("GET", "account/query-dcp-info", Door::Read),
-        ("GET", "account/user-setting-config", Door::Read),
-        ("GET", "account/collateral-info", Door::Read),
-        ("POST", "account/set-limit-px-action", Door::Write),
-        ("POST", "account/set-margin-mode", Door::Write),
-        ("GET", "user/query-api", Door::Read),
-        ("GET", "asset/coin/query-info", Door::Read),
-        ("GET", "asset/deposit/query-record", Door::Read),
-        ("GET", "asset/withdraw/query-record", Door::Read),
-        ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
-    ];
     let tail = path.strip_prefix("/v5/")?;
     ROUTES.into_iter().find(|(_, name, _)| *name == tail)
 }
@@ -106,9 +114,15 @@ impl Exchange {
     pub(super) fn http(&mut self, token: u64, request: &Request<'_>) {
         self.stats.http += 1;
         let now_ms = self.now_ms();
-        if !self.limits.address(request.ip, self.config.ip_limit, IP_SPAN_MS, now_ms) {
+        if !self.limits.address(request.ip, limits::Door::Http, self.config.ip_limit, IP_SPAN_MS, now_ms) {
             let body = br#"{"retCode":10006,"retMsg":"access too frequent","result":{},"retExtInfo":{}}"#.to_vec();
             return self.out.push_back(Output::Reply { token, status: 403, headers: Vec::new(), body });
+        }
+        if self.config.admin && request.path == "/sim/command" {
+            return self.administer(token, request);
+        }
+        if let Some(status) = self.faults.status() {
+            return self.out.push_back(Output::Reply { token, status, headers: Vec::new(), body: Vec::new() });
         }
         let Some((method, endpoint, door)) = route(request.path) else {
             return self.reply(token, 404, Err(codes::NO_ROUTE), None);
@@ -134,11 +148,49 @@ impl Exchange {
             return self.write(token, endpoint, account, key, limit, request);
         }
         let meter = self.limits.take(account, endpoint, limit, now_ms, 1);
-        let result = if meter.refused { Err(codes::TOO_MANY) } else { self.read(endpoint, account, key, request) };
+        let result =
+            if meter.refused { Err(codes::TOO_MANY) } else { self.read_maybe_stale(endpoint, account, key, request) };
         self.reply(token, 200, result.map(Done::plain), Some(meter));
     }
 
-    fn write(&mut self, token: u64, endpoint: &'static str, account: usize, key: usize, limit: u32, request: &Request<'_>) {
+    /// One administrator's lines, in the body.
+    fn administer(&mut self, token: u64, request: &Request<'_>) {
+        let text = String::from_utf8_lossy(request.body).into_owned();
+        let result = text.lines().filter(|l| !l.trim().is_empty()).try_for_each(|line| self.obey(line.trim()));
+        let status = if result.is_ok() { 200 } else { 400 };
+        let result = result.map(|()| Done::plain("{}".to_owned())).map_err(|why| Refusal::said(10001, why));
+        self.reply(token, status, result, None);
+    }
+
+    /// A query; under the `stale` fault, what the same query answered first.
+    fn read_maybe_stale(
+        &mut self,
+        endpoint: &str,
+        account: usize,
+        key: usize,
+        request: &Request<'_>,
+    ) -> Result<String, Refusal> {
+        if self.now_ms() >= self.faults.stale_until {
+            return self.read(endpoint, account, key, request);
+        }
+        let name = format!("{account} {endpoint} {}", request.query);
+        if let Some(old) = self.faults.stale.get(&name) {
+            return Ok(old.clone());
+        }
+        let fresh = self.read(endpoint, account, key, request)?;
+        self.faults.stale.insert(name, fresh.clone());
+        Ok(fresh)
+    }
+
+    fn write(
+        &mut self,
+        token: u64,
+        endpoint: &'static str,
+        account: usize,
+        key: usize,
+        limit: u32,
+        request: &Request<'_>,
+    ) {
         let rights = &self.config.accounts[self.client(account)].keys[key];
         if rights.read_only || !rights.trade {
             return self.reply(token, 200, Err(codes::NO_PERMISSION), None);
@@ -146,7 +198,8 @@ impl Exchange {
         let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(request.body) else {
             return self.reply(token, 200, Err(Refusal::params("body is no JSON object")), None);
         };
-        let single = matches!(endpoint, "order/create" | "order/amend" | "order/cancel") || endpoint.ends_with("-batch");
+        let single =
+            matches!(endpoint, "order/create" | "order/amend" | "order/cancel") || endpoint.ends_with("-batch");
         if single {
             let answer = self.order_call(account, endpoint, limit, &body);
             return self.reply(token, 200, answer.result, Some(answer.meter));
@@ -190,11 +243,8 @@ impl Exchange {
             .u("time", now_ms)
             .end();
         let trace = super::rng::mix(self.messages ^ self.engine.salt);
-        let mut headers = vec![
-            ("Traceid", format!("{trace:016x}")),
-            ("Timenow", now_ms.to_string()),
-            ("Ret_code", code.to_string()),
-        ];
+        let mut headers =
+            vec![("Traceid", format!("{trace:016x}")), ("Timenow", now_ms.to_string()), ("Ret_code", code.to_string())];
         if let Some(m) = meter {
             headers.push(("X-Bapi-Limit", m.limit.to_string()));
             headers.push(("X-Bapi-Limit-Status", m.left.to_string()));
@@ -223,8 +273,24 @@ impl Exchange {
                 }
                 Ok("{}".to_owned())
             }
+            "position/trading-stop" => self.trading_stop(account, body),
             _ => Ok("{}".to_owned()),
         }
+    }
+
+    fn trading_stop(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
+        request::linear(body)?;
+        let symbol = self.engine.symbol(&request::text(body, "symbol")).ok_or(codes::BAD_SYMBOL)?;
+        let idx: u8 = request::text(body, "positionIdx").parse().unwrap_or(0);
+        let change = request::amend(body)?;
+        let Some(p) = self.engine.accounts[account].positions.get_mut(&(symbol, idx)).filter(|p| !p.size.is_zero())
+        else {
+            return Err(Refusal::params("can not set tp/sl/ts for zero position"));
+        };
+        p.take_profit = change.take_profit.unwrap_or(p.take_profit);
+        p.stop_loss = change.stop_loss.unwrap_or(p.stop_loss);
+        self.engine.after(account, symbol, idx, false);
+        Ok("{}".to_owned())
     }
 
     fn cancel_all(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {

@@ -41,7 +41,7 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
             let fees = Obj::new(out);
             if o.fee.is_zero() { fees.end() } else { fees.d("USDT", o.fee.raw()).end() }
         })
-        .d("closedPnl", o.closed_pnl.raw())
+        .d("closedPnl", o.closing.pnl.raw())
         .s("feeCurrency", if o.fee.is_zero() { "" } else { "USDT" })
         .n("positionIdx", i64::from(o.idx))
         .b("reduceOnly", o.reduce_only)
@@ -137,10 +137,17 @@ pub(super) fn fast(out: &mut String, engine: &Engine, e: &Execution) {
 }
 
 /// One position row; streams say `entryPrice`, REST says `avgPrice`.
-pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol: usize, idx: u8, stream: bool) {
+pub(super) fn position(
+    out: &mut String,
+    engine: &Engine,
+    account: usize,
+    symbol: usize,
+    idx: u8,
+    p: &Position,
+    stream: bool,
+) {
     let of = &engine.accounts[account];
     let (spec, mark) = (&engine.specs[symbol], engine.quotes[symbol].mark);
-    let p = of.position(symbol, idx);
     let flat = p.size.is_zero();
     let value = mark.mul_floor(p.size.abs()).unwrap_or(Notional::ZERO);
     let (leverage, (taker, _)) = (of.leverage[symbol], engine.rates(account, symbol));
@@ -151,11 +158,20 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         let mm = margin::maintenance(value, leverage, spec.mmr, taker, short);
         (margin::initial(value, leverage, taker, short), mm)
     };
-    let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, &p) };
+    let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, p) };
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", spec.symbol())
-        .s("side", if flat { "" } else if short { "Sell" } else { "Buy" })
+        .s(
+            "side",
+            if flat {
+                ""
+            } else if short {
+                "Sell"
+            } else {
+                "Buy"
+            },
+        )
         .d("size", p.size.abs().raw())
         .n("positionIdx", i64::from(idx))
         .n("tradeMode", 0)
@@ -166,7 +182,7 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         .f("markPrice", mark.raw(), spec.price_places)
         .d("leverage", i64::from(leverage) * (SCALE / 100))
         .s("positionBalance", "0")
-        .s("breakEvenPrice", &break_even(&p, taker))
+        .s("breakEvenPrice", &break_even(p, taker))
         .n("autoAddMargin", 0)
         .d("positionIM", im.raw())
         .d("positionIMByMp", im.raw())
@@ -175,8 +191,8 @@ pub(super) fn position(out: &mut String, engine: &Engine, account: usize, symbol
         .s("liqPrice", &liquidation)
         .s("bustPrice", "")
         .s("tpslMode", "Full")
-        .s("takeProfit", "0")
-        .s("stopLoss", "0")
+        .d("takeProfit", p.take_profit.raw())
+        .d("stopLoss", p.stop_loss.raw())
         .s("trailingStop", "0")
         .d("unrealisedPnl", p.unrealised(mark).raw())
         .s("sessionAvgPrice", if stream { "0" } else { "" })

@@ -13,7 +13,7 @@
 //! - The deepest taped depth drives; the taped frames themselves pass unchanged, so our orders are not visible in them.
 
 use super::book::{Ghost, reaches};
-use super::engine::Engine;
+use super::engine::{Engine, reduces};
 use super::feed::{Feed, Print};
 use keel_core::event::Side;
 use keel_core::units::{Px, Qty};
@@ -95,8 +95,16 @@ pub(super) fn topic(frame: &[u8]) -> Option<&str> {
 }
 
 /// Reads one frame about `symbol` into its feed and the engine.
-pub(super) fn apply(engine: &mut Engine, feed: &mut Feed, symbol: usize, topic: &str, frame: &[u8], now_ms: u64) -> Taped {
-    if let Some(depth) = topic.strip_prefix("orderbook.").and_then(|t| t.split('.').next()).and_then(|d| d.parse().ok()) {
+pub(super) fn apply(
+    engine: &mut Engine,
+    feed: &mut Feed,
+    symbol: usize,
+    topic: &str,
+    frame: &[u8],
+    now_ms: u64,
+) -> Taped {
+    if let Some(depth) = topic.strip_prefix("orderbook.").and_then(|t| t.split('.').next()).and_then(|d| d.parse().ok())
+    {
         return book(engine, feed, symbol, depth, frame, now_ms);
     }
     if topic.starts_with("publicTrade.") {
@@ -200,7 +208,9 @@ fn sweep(engine: &mut Engine, symbol: usize, now_ms: u64) {
             let Some(front) = queue.orders.front().copied() else { break };
             let away = side.opposite();
             let crossing = book.ghosts.walk(away).find(|(_, g)| !g.left().is_zero());
-            let Some((at, ghost)) = crossing.map(|(at, g)| (at, *g)).filter(|(at, _)| reaches(away, *at, px)) else { break };
+            let Some((at, ghost)) = crossing.map(|(at, g)| (at, *g)).filter(|(at, _)| reaches(away, *at, px)) else {
+                break;
+            };
             let got = hit(engine, symbol, front, ghost.left(), now_ms);
             if got.is_zero() {
                 continue; // a reduce-only order ended instead
@@ -216,7 +226,7 @@ fn sweep(engine: &mut Engine, symbol: usize, now_ms: u64) {
 fn hit(engine: &mut Engine, symbol: usize, id: u64, most: Qty, now_ms: u64) -> Qty {
     let Some(mut order) = engine.orders.remove(&id) else { return Qty::ZERO };
     let mut qty = most.min(order.left);
-    if order.reduce_only || matches!((order.idx, order.side), (1, Side::Sell) | (2, Side::Buy)) {
+    if reduces(&order) {
         qty = qty.min(engine.closable(order.account, symbol, order.idx, order.side));
     }
     if qty.is_zero() {
@@ -224,10 +234,11 @@ fn hit(engine: &mut Engine, symbol: usize, id: u64, most: Qty, now_ms: u64) -> Q
         engine.end(now_ms, order, "CancelByReduceOnly", "EC_PerCancelRequest");
         return Qty::ZERO;
     }
-    let (side, px) = (order.side, order.px);
+    let (side, px, account, idx) = (order.side, order.px, order.account, order.idx);
     engine.fill_maker(now_ms, &mut order, qty);
     engine.market_fill(symbol, side.opposite(), px, qty);
-    engine.settle_maker(now_ms, order);
+    engine.settle_maker(order);
+    engine.drop_reducers(now_ms, account, symbol, idx);
     qty
 }
 

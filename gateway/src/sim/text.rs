@@ -78,11 +78,6 @@ impl<'a> Obj<'a> {
         self
     }
 
-    /// A decimal in a string, saturating at the i64 range.
-    pub(super) fn wide(self, key: &str, raw: i128) -> Self {
-        self.d(key, i64::try_from(raw).unwrap_or(if raw < 0 { -i64::MAX } else { i64::MAX }))
-    }
-
     /// A decimal with a fixed number of places, in a string.
     pub(super) fn f(mut self, key: &str, raw: i64, places: u32) -> Self {
         let out = self.key(key);
@@ -152,7 +147,13 @@ mod tests {
     #[test]
     fn objects_are_compact_and_escaped() {
         let mut out = String::new();
-        Obj::new(&mut out).s("a", "x\"y\n").d("b", 12_345_000_000).n("c", -1).b("d", true).f("e", 6_394_390_000_000, 2).end();
+        Obj::new(&mut out)
+            .s("a", "x\"y\n")
+            .d("b", 12_345_000_000)
+            .n("c", -1)
+            .b("d", true)
+            .f("e", 6_394_390_000_000, 2)
+            .end();
         assert_eq!(out, r#"{"a":"x\"y\u000a","b":"123.45","c":-1,"d":true,"e":"63943.90"}"#);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::codes::{self, Refusal};
 use super::conn::{Channel, MAX_ARGS};
+use super::fault::{Class, Faults};
 use super::limits::{self, Meter};
 use super::request::{self, Body, text};
 use super::text::Obj;
@@ -166,6 +167,9 @@ impl Exchange {
             self.subscribers.entry(topic.clone()).or_default().insert(conn);
             if let Some(of) = self.conns.get_mut(&conn) {
                 of.topics.insert(topic.clone());
+                if let Some(account) = of.account.filter(|_| topic == "dcp.future") {
+                    self.dead_man.remove(&account);
+                }
             }
         }
         self.ack(conn, body, "subscribe", None);
@@ -258,7 +262,7 @@ impl Exchange {
         if !of.fresh(req_id) {
             return Err(codes::DUP_REQ);
         }
-        if !self.limits.address(ip, TRADE_IP_LIMIT, 1_000, now_ms) {
+        if !self.limits.address(ip, limits::Door::Trade, TRADE_IP_LIMIT, 1_000, now_ms) {
             return Err(codes::IP_RATE);
         }
         let header = match body.get("header") {
@@ -276,9 +280,10 @@ impl Exchange {
         let trace = format!("{:032x}", u128::from(super::rng::mix(self.messages ^ self.engine.salt)) << 32);
         let (code, message) = result.as_ref().err().map_or((0, "OK"), |e| (e.code, e.text.as_ref()));
         let mut out = String::with_capacity(400);
-        Obj::new(&mut out)
-            .s("reqId", req_id)
-            .n("retCode", i64::from(code))
+        let anonymous = code != 0 && Faults::count(&mut self.faults.no_req_id);
+        let row = Obj::new(&mut out);
+        let row = if anonymous { row } else { row.s("reqId", req_id) };
+        row.n("retCode", i64::from(code))
             .s("retMsg", message)
             .s("op", op)
             .raw("data", result.as_ref().map_or("{}", |done| &done.result))
@@ -296,12 +301,20 @@ impl Exchange {
             })
             .s("connId", &name)
             .end();
-        self.send(conn, out);
+        if Faults::count(&mut self.faults.late_ack) {
+            self.flush();
+        }
+        self.send_as(conn, Class::Ack, out.into_bytes());
     }
 
     /// One order request, REST or WebSocket, after its caller is known.
     pub(super) fn order_call(&mut self, account: usize, endpoint: &'static str, limit: u32, body: &Body) -> Answer {
         let now_ms = self.now_ms();
+        let faulty = if self.maintenance { Some(10016) } else { self.faults.refusal() };
+        if let Some(code) = faulty {
+            let meter = Meter { limit, left: limit, reset_ms: now_ms, refused: false };
+            return Answer { result: Err(codes::by_code(code)), meter };
+        }
         if let Some(batch) = endpoint.strip_suffix("-batch") {
             return self.batch(account, endpoint, batch, limit, body);
         }
@@ -373,7 +386,11 @@ impl Exchange {
                 .s("symbol", &text(&one, "symbol"))
                 .s("orderId", &id)
                 .s("orderLinkId", &text(&one, "orderLinkId"));
-            if single == "order/create" { row.s("createAt", &created).end() } else { row.end() }
+            if single == "order/create" {
+                row.s("createAt", &created).end()
+            } else {
+                row.end()
+            }
             let (code, message) = result.as_ref().err().map_or((0, "OK"), |e| (e.code, e.text.as_ref()));
             Obj::new(&mut ext).n("code", i64::from(code)).s("msg", message).end();
         }
@@ -401,7 +418,8 @@ pub(super) struct Answer {
 /// `serverTime - recvWindow <= timestamp < serverTime + 1000`.
 pub(super) fn check_clock(timestamp: &str, window: &str, now_ms: u64) -> Result<(), Refusal> {
     let at: u64 = timestamp.parse().map_err(|_| Refusal::params("X-BAPI-TIMESTAMP invalid"))?;
-    let window: u64 = if window.is_empty() { 5_000 } else { window.parse().map_err(|_| Refusal::params("recv_window invalid"))? };
+    let window: u64 =
+        if window.is_empty() { 5_000 } else { window.parse().map_err(|_| Refusal::params("recv_window invalid"))? };
     if at >= now_ms + AHEAD_MS || at.saturating_add(window) < now_ms {
         return Err(Refusal::said(
             10002,

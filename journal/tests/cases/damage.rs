@@ -1,7 +1,7 @@
 //! Bytes changed, removed, inserted, reordered: all of it is detected and named.
 
-use super::support::{read_all, small, written};
-use keel_journal::{Options, Reader, Report, Writer, verify};
+use super::support::{Luck, read_all, scratch, small, try_open, written};
+use keel_journal::{Options, Reader, Report, What, verify};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn journal(sealed_only: bool) -> tempfile::TempDir {
 }
 
 fn journal_of(records: u64, sealed_only: bool) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (writer, keeper) = written(dir.path(), small(), records, 90);
     if sealed_only {
         keeper.finish(writer).unwrap()
@@ -64,13 +64,13 @@ fn every_length_a_file_may_be_cut_to_is_named() {
         for len in (0..sound.len()).step_by(61).chain([sound.len() - 1]) {
             fs::write(&file, &sound[..len]).unwrap();
             assert!(!verify(dir.path()).is_sound(), "{} cut to {len}", file.display());
-            assert!(Writer::open(dir.path(), small()).is_err(), "{} cut to {len}", file.display());
+            assert!(try_open(dir.path(), small()).is_err(), "{} cut to {len}", file.display());
         }
         fs::write(&file, [&sound[..], b"more"].concat()).unwrap();
         assert!(!verify(dir.path()).is_sound());
         fs::write(&file, &sound).unwrap();
     }
-    assert!(Writer::open(dir.path(), small()).is_ok());
+    assert!(try_open(dir.path(), small()).is_ok());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_writer_never_goes_on_from_damage_unseen() {
         let mut spoilt = fs::read(active).unwrap();
         spoilt[at] ^= 0x10;
         fs::write(active, &spoilt).unwrap();
-        if let Ok((_, keeper)) = Writer::open(dir.path(), small()) {
+        if let Ok((_, keeper)) = try_open(dir.path(), small()) {
             let recovery = keeper.recovery();
             assert!(recovery.cut.is_some() || recovery.torn, "byte {at} went unseen");
             assert!(!recovery.torn || recovery.last.0 == 100);
@@ -154,12 +154,12 @@ fn missing_foreign_and_mixed_files_are_refused_by_name() {
             Some(bytes) => fs::write(&files[1], bytes).unwrap(),
             None => fs::remove_file(&files[1]).unwrap(),
         }
-        let open = Writer::open(dir.path(), small()).unwrap_err().to_string();
+        let open = try_open(dir.path(), small()).unwrap_err().to_string();
         assert_eq!(open, format!("0000000002.keel byte 0: {sentence}"));
         let report = verify(dir.path());
         assert!(report.damages.iter().any(|damage| damage.to_string() == open), "{:?}", report.damages);
     };
-    check(None, "the file is missing");
+    check(None, "missing");
     check(Some(&[b'x'; 12288]), "not a segment of a keel journal");
     check(Some(&sound[..5000]), "the file is shorter or longer than its header says");
     check(Some(&fs::read(&files[2]).unwrap()), "the name and the header disagree about the number");
@@ -171,23 +171,75 @@ fn arbitrary_bytes_end_in_an_error_never_in_a_panic() {
     let dir = journal(true);
     let file = &files(dir.path())[0];
     let sound = fs::read(file).unwrap();
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut luck = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut rng = Luck(3);
     for _ in 0..500 {
         let mut bytes = sound.clone();
-        let from = luck() as usize % bytes.len();
-        let to = (from + luck() as usize % 5000).min(bytes.len());
-        bytes[from..to].iter_mut().for_each(|byte| *byte = luck() as u8);
+        let from = rng.below(bytes.len());
+        let to = (from + rng.below(5000)).min(bytes.len());
+        bytes[from..to].iter_mut().for_each(|byte| *byte = rng.below(256) as u8);
         fs::write(file, &bytes).unwrap();
         assert_eq!(verify(dir.path()).is_sound(), bytes == sound);
         let _ = read_all(dir.path());
-        let _ = Reader::open_at(dir.path(), keel_core::ids::Seq(luck() % 120));
-        let _ = Writer::open(dir.path(), Options { max_bytes: 1, ..small() });
+        let _ = Reader::open_at(dir.path(), keel_core::ids::Seq(rng.below(120) as u64));
+        let _ = try_open(dir.path(), Options { max_bytes: 1, ..small() });
         fs::write(file, &sound).unwrap();
     }
+}
+
+/// Ten thousand changes of a sealed journal, one at a time, of any kind a disk or a hand may make.
+#[test]
+fn ten_thousand_mutations_of_a_sealed_journal_are_all_named() {
+    const MUTATIONS: u32 = 10_000;
+    let mut rng = Luck(7);
+    let dir = journal_of(60, true);
+    let files: Vec<_> = files(dir.path()).into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect();
+    let size = keel_journal::frame::size(90);
+    let mut first = 1;
+    let firsts: Vec<u64> = files
+        .iter()
+        .map(|(bytes, _)| {
+            let here = first;
+            first +=
+                (4096..8192).step_by(size).filter(|at| bytes.get(at + 4).is_some_and(|kind| *kind != 0)).count() as u64;
+            here
+        })
+        .collect();
+    for n in 0..MUTATIONS {
+        let which = rng.below(files.len());
+        let (sound, file) = &files[which];
+        let mut bytes = sound.clone();
+        let at = rng.below(bytes.len());
+        let other = rng.below(bytes.len());
+        match n % 8 {
+            0..=2 => bytes[at] ^= 1 << rng.below(8),
+            3 => bytes[at] = bytes[at].wrapping_add(1 + rng.below(255) as u8),
+            4 => bytes.truncate(at),
+            5 => {
+                bytes.remove(at);
+                bytes.insert(other.min(bytes.len()), rng.below(256) as u8);
+            }
+            6 => {
+                let (from, to) = (at - at % 32, other - other % 32);
+                let copy = bytes[from..from + 32].to_vec();
+                bytes[to..to + 32].copy_from_slice(&copy);
+            }
+            _ => {
+                let to = (at + 1 + rng.below(600)).min(bytes.len());
+                bytes[at..to].fill(rng.below(256) as u8);
+            }
+        }
+        if bytes == *sound {
+            continue;
+        }
+        fs::write(file, &bytes).unwrap();
+        let report = verify(dir.path());
+        let named = report.damages.first().unwrap_or_else(|| panic!("mutation {n} of {} went unseen", file.display()));
+        assert_eq!(named.segment as usize, which + 1, "mutation {n}: {named}");
+        if n % 8 <= 3 && (4096..8192).contains(&at) && named.what != What::Tail {
+            let record = firsts[which] + ((at - 4096) / size) as u64;
+            assert_eq!(named.seq.0, record, "mutation {n} at byte {at}: {named}");
+        }
+        fs::write(file, sound).unwrap();
+    }
+    assert!(verify(dir.path()).is_sound());
 }

@@ -3,11 +3,11 @@
 //! The case starts this very test binary again as the writer, which reports each sequence number through a pipe after
 //! the append returned, and kills it with SIGKILL after a random moment.
 
-use super::support::{at, blob, small};
+use super::support::{at, blob, open, small};
 use keel_core::agent::Agent;
 use keel_core::ids::Seq;
 use keel_core::permit::Log;
-use keel_journal::{Options, Reader, Writer, verify};
+use keel_journal::{Options, Reader, verify};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn payload(n: u64) -> super::support::Blob {
 #[ignore = "the child of the next case"]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
-    let (mut writer, mut keeper) = Writer::open(dir, options()).unwrap();
+    let (mut writer, mut keeper) = open(dir, options());
     std::thread::spawn(move || {
         let mut nanos = 0;
         while keeper.failure().is_none() {
@@ -76,7 +76,7 @@ fn nothing_recorded_is_lost_when_the_process_is_killed() {
             assert!(report.last.0 >= promised, "{} < {promised}", report.last.0);
             torn += u64::from(report.torn);
         }
-        let (writer, keeper) = Writer::open(dir.path(), options()).unwrap();
+        let (writer, keeper) = open(dir.path(), options());
         assert!(writer.head().0 >= promised && keeper.recovery().cut.is_none());
         assert_eq!(keeper.recovery().torn, report.torn);
         drop((writer, keeper));

@@ -1,6 +1,6 @@
 //! The ordinary life of a journal: written, read, rolled, closed, continued.
 
-use super::support::{at, blob, duty, read_all, small, written};
+use super::support::{at, blob, duty, open, read_all, small, try_open, written};
 use keel_core::agent::Agent;
 use keel_core::event::{Kind, Timer};
 use keel_core::ids::Seq;
@@ -69,10 +69,10 @@ fn the_hashes_do_not_depend_on_how_often_it_was_restarted() {
 #[test]
 fn two_writers_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Writer::open(dir.path(), small()).unwrap();
+    let first = open(dir.path(), small());
     assert!(matches!(Writer::open(dir.path(), small()), Err(OpenError::Busy)));
     drop(first);
-    assert!(Writer::open(dir.path(), small()).is_ok());
+    assert!(try_open(dir.path(), small()).is_ok());
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn a_journal_in_memory_is_used_up_to_the_last_frame_and_then_full() {
 fn a_reader_follows_a_live_writer_across_rolls() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { segment_bytes: 64 << 10, ..small() };
-    let (mut writer, mut keeper) = Writer::open(dir.path(), options).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), options);
     let stop = std::sync::atomic::AtomicBool::new(false);
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = 40_000;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut nanos = 0;
@@ -114,6 +114,15 @@ fn a_reader_follows_a_live_writer_across_rolls() {
                 nanos += 1_000_000;
                 keeper.duty(at(nanos));
             }
+        });
+        let verifier = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let report = verify(dir.path());
+                assert!(report.is_sound(), "{:?}", report.damages);
+                rounds += 1;
+            }
+            rounds
         });
         let reader = scope.spawn(|| {
             let mut reader = Reader::open(dir.path()).unwrap();
@@ -135,6 +144,7 @@ fn a_reader_follows_a_live_writer_across_rolls() {
         }
         reader.join().unwrap();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("verified {} times while it was written", verifier.join().unwrap());
     });
     assert_eq!(keeper.failure(), None);
     drop((writer, keeper));
@@ -156,7 +166,7 @@ fn a_reader_starts_anywhere() {
 #[test]
 fn durable_follows_head() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, mut keeper) = Writer::open(dir.path(), small()).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), small());
     let gauge = writer.gauge();
     for n in 1..=10 {
         writer.fact(at(n), Seq::NONE, &blob(n, 8)).unwrap();
@@ -172,7 +182,7 @@ proptest! {
     #[test]
     fn equals_a_vector(steps in prop::collection::vec((0u8..10, 0usize..600), 1..120)) {
         let dir = tempfile::tempdir().unwrap();
-        let mut pair = Some(Writer::open(dir.path(), small()).unwrap());
+        let mut pair = Some(open(dir.path(), small()));
         let mut model: Vec<(Seq, Vec<u8>)> = Vec::new();
         for (step, len) in steps {
             let (mut writer, mut keeper) = pair.take().unwrap();
@@ -194,7 +204,7 @@ proptest! {
                 }
             }
             if pair.is_none() {
-                pair = Some(Writer::open(dir.path(), small()).unwrap());
+                pair = Some(open(dir.path(), small()));
             }
         }
         drop(pair);
@@ -202,4 +212,22 @@ proptest! {
         let report = verify(dir.path());
         prop_assert!(report.is_sound(), "{:?}", report.damages);
     }
+}
+
+#[test]
+fn a_journal_whose_oldest_segments_were_dropped_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(written(dir.path(), small(), 200, 100));
+    for number in [1, 2, 3] {
+        std::fs::remove_file(dir.path().join(keel_journal::segment::name(number))).unwrap();
+    }
+    let report = verify(dir.path());
+    assert!(report.is_sound() && report.first > Seq(1), "{report:?}");
+    assert_eq!((report.last, read_all(dir.path()).unwrap()[0].0), (Seq(200), report.first));
+    let (writer, keeper) = written(dir.path(), small(), 100, 100);
+    keeper.finish(writer).unwrap();
+    let after = verify(dir.path());
+    assert!(after.is_sound() && after.last == Seq(300), "{after:?}");
+    let proven = keel_journal::proof::prove(dir.path(), Seq(250), 300, "");
+    assert_eq!(proven, Err(keel_journal::proof::ProofError::NoBeginning));
 }

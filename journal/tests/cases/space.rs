@@ -1,16 +1,16 @@
 //! A disk that fills up: trading shrinks first, market data stops next, cancels last, and nothing is lost or broken.
 
-use super::support::{Blob, at, blob, duty, read_all, small};
+use super::support::{Blob, at, blob, duty, open, read_all, small};
 use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::permit::{Log, LogFault, LogHealth};
-use keel_journal::{Options, Writer, verify};
+use keel_journal::{Options, verify};
 use std::path::Path;
 use std::process::Command;
 
 /// Fills a journal until everything is refused. Returns how many records stand.
 fn fill(dir: &Path, options: Options) -> u64 {
-    let (mut writer, mut keeper) = Writer::open(dir, options).unwrap();
+    let (mut writer, mut keeper) = open(dir, options);
     let market = Blob(Kind::Trade, vec![7; 64]);
     let (mut low, mut refused) = (None, None);
     let mut n = writer.head().0;
@@ -45,7 +45,7 @@ fn a_budget_is_a_disk_that_can_be_full() {
     let stands = fill(dir.path(), options);
     assert_eq!(read_all(dir.path()).unwrap().len() as u64, stands);
     assert!(verify(dir.path()).is_sound());
-    let (mut writer, mut keeper) = Writer::open(dir.path(), Options { max_bytes: 0, ..options }).unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), Options { max_bytes: 0, ..options });
     duty(&mut keeper, u64::MAX / 2);
     assert_eq!(writer.fact(at(1), Seq::NONE, &blob(1, 64)), Ok(Seq(stands + 1)), "space came back");
     assert_eq!(writer.health(), LogHealth::Sound);
@@ -67,4 +67,26 @@ fn a_full_file_system_is_the_same() {
     });
     assert!(Command::new("umount").arg(dir.path()).status().unwrap().success());
     outcome.unwrap();
+}
+
+#[test]
+fn a_medium_that_fails_breaks_the_journal_for_good() {
+    use keel_core::agent::Agent;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut keeper) = open(dir.path(), small());
+    writer.fact(at(1), Seq::NONE, &blob(1, 64)).unwrap();
+    // another process cuts the live file: its pages cannot be made ready any more
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("0000000001.keel")).unwrap();
+    let bytes = std::fs::read(dir.path().join("0000000001.keel")).unwrap();
+    file.set_len(0).unwrap();
+    keeper.duty(at(2_000_000_000));
+    assert!(keeper.failure().is_some());
+    assert_eq!(writer.health(), LogHealth::Faulty);
+    assert_eq!(writer.fact(at(2), Seq::NONE, &blob(2, 64)), Err(LogFault::Broken));
+    std::fs::write(dir.path().join("0000000001.keel"), bytes).unwrap();
+    assert_eq!(keeper.duty(at(4_000_000_000)), 0, "nothing is tried again");
+    assert_eq!(writer.fact(at(3), Seq::NONE, &blob(3, 64)), Err(LogFault::Broken));
+    drop((writer, keeper));
+    let (writer, _keeper) = open(dir.path(), small());
+    assert_eq!((writer.head(), writer.health()), (Seq(1), LogHealth::Sound), "until a restart has read it again");
 }

@@ -4,7 +4,7 @@ use keel_core::event::{Kind, Record};
 use keel_core::ids::Seq;
 use keel_core::permit::Log;
 use keel_core::units::{Mono, Now, Wall};
-use keel_journal::{Damage, Keeper, Options, Reader, Writer};
+use keel_journal::{Damage, Keeper, OpenError, Options, Reader, Writer};
 use std::path::Path;
 
 /// A fact of any kind and length.
@@ -38,7 +38,7 @@ pub(crate) fn at(nanos: u64) -> Now {
 
 /// Opens and appends `count` facts of `len` bytes, the keeper doing its duty after each.
 pub(crate) fn written(dir: &Path, options: Options, count: u64, len: usize) -> (Writer, Keeper) {
-    let (mut writer, mut keeper) = Writer::open(dir, options).unwrap();
+    let (mut writer, mut keeper) = open(dir, options);
     let from = writer.head().0;
     for n in from + 1..=from + count {
         let seq = writer.fact(at(n * 1_000_000), Seq(n - 1), &blob(n, len)).unwrap();
@@ -63,4 +63,38 @@ pub(crate) fn read_all(dir: &Path) -> Result<Vec<(Seq, Vec<u8>)>, Damage> {
         all.push((entry.seq, entry.payload.to_vec()));
     }
     Ok(all)
+}
+
+/// Luck with a seed.
+pub(crate) struct Luck(pub(crate) u64);
+
+impl Luck {
+    /// A number below `below`.
+    pub(crate) fn below(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
+    }
+}
+
+/// A directory in memory where there is one: cases that write a file ten thousand times need no disk.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Opens. Another case may be starting a process just now, and that holds our lock until it has become another program.
+pub(crate) fn try_open(dir: &Path, options: Options) -> Result<(Writer, Keeper), OpenError> {
+    for _ in 0..10_000 {
+        match Writer::open(dir, options) {
+            Err(OpenError::Busy) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    Err(OpenError::Busy)
+}
+
+/// Opens what must open.
+pub(crate) fn open(dir: impl AsRef<Path>, options: Options) -> (Writer, Keeper) {
+    try_open(dir.as_ref(), options).unwrap()
 }

@@ -35,7 +35,7 @@ impl Reel {
 }
 
 /// The number after `"ts":` in a frame.
-pub fn stamp_ms(frame: &[u8]) -> Option<u64> {
+pub(super) fn stamp_ms(frame: &[u8]) -> Option<u64> {
     const KEY: &[u8] = b"\"ts\":";
     let at = frame.windows(KEY.len()).position(|w| w == KEY)? + KEY.len();
     let digits: Vec<u8> = frame[at..].iter().copied().take_while(u8::is_ascii_digit).take(15).collect();

@@ -50,6 +50,12 @@ pub struct Args {
     /// Serve TLS; the authority's certificate is written to DIR/ca.pem.
     #[arg(long, value_name = "DIR")]
     pub tls: Option<PathBuf>,
+    /// A command obeyed at the start, such as "latency channel=trade ms=50"; repeat for several.
+    #[arg(long, value_name = "COMMAND")]
+    pub fault: Vec<String>,
+    /// A file of "SECONDS COMMAND" lines, obeyed that long after the start.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
     /// Leave the tape's time stamps as recorded instead of moving them to now.
     #[arg(long)]
     pub verbatim: bool,
@@ -153,6 +159,8 @@ pub struct Options {
     pub hold: bool,
     /// Move the tape's time stamps so that it begins now.
     pub restamp: bool,
+    /// Commands and the milliseconds after the start at which they are obeyed, in order.
+    pub scenario: Vec<(u64, String)>,
     /// In lockstep: the market ends after so many nanoseconds of venue time; zero never.
     pub play_for: u64,
     /// CPU to pin the thread to.
@@ -173,6 +181,7 @@ impl Default for Options {
             hold: false,
             restamp: false,
             play_for: 0,
+            scenario: Vec::new(),
             cpu: None,
             spin: false,
             moments: None,
@@ -286,6 +295,24 @@ pub fn venue(names: &[String], taped: &[String]) -> Result<Config> {
     Ok(Config { symbols, ..Config::default() })
 }
 
+/// The commands of a scenario file, in the order of their times. `#` begins a comment.
+fn scenario(path: &std::path::Path) -> Result<Vec<(u64, String)>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut lines = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if line.is_empty() {
+            continue;
+        }
+        let bad = || format!("{}, line {}: expected SECONDS COMMAND", path.display(), at + 1);
+        let (seconds, command) = line.split_once(char::is_whitespace).with_context(bad)?;
+        let nanos = keel_core::units::parse_decimal(seconds.as_bytes()).ok().filter(|n| *n >= 0).with_context(bad)?;
+        lines.push((nanos.unsigned_abs() / 100_000, command.trim().to_owned()));
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    Ok(lines)
+}
+
 /// `keel exchange`.
 pub fn run(args: &Args) -> Result<()> {
     let market = Market::tapes(&args.tape)?;
@@ -294,8 +321,13 @@ pub fn run(args: &Args) -> Result<()> {
         Speed::Times(factor) => Pace::Scaled(factor),
         Speed::Max => Pace::Max,
     };
+    let mut commands: Vec<(u64, String)> = args.fault.iter().map(|line| (0, line.clone())).collect();
+    if let Some(path) = &args.scenario {
+        commands.extend(scenario(path)?);
+    }
     let options = Options {
         listen: args.listen,
+        scenario: commands,
         tls: args.tls.clone(),
         venue: venue(&args.symbols, &market.symbols())?,
         seed: args.seed,
@@ -322,3 +354,14 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "statistics")]
+mod likeness;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a measurement that cannot unwrap has failed")]
+mod measure;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+mod tests;

@@ -25,7 +25,7 @@ const MAX_FRAME: usize = 1 << 20;
 const MAX_WAITING: usize = 64 << 20;
 
 /// The bytes under it all.
-pub enum Stream {
+pub(super) enum Stream {
     /// TCP.
     Plain(TcpStream),
     /// TLS over TCP.
@@ -34,7 +34,7 @@ pub enum Stream {
 
 impl Stream {
     /// The socket itself.
-    pub fn tcp(&mut self) -> &mut TcpStream {
+    pub(super) fn tcp(&mut self) -> &mut TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => &mut tls.sock,
@@ -69,7 +69,7 @@ impl Write for Stream {
 
 /// What a socket brought.
 #[derive(Debug)]
-pub enum Event {
+pub(super) enum Event {
     /// An HTTP request.
     Http(Request),
     /// It is a WebSocket now: endpoint and query string.
@@ -84,17 +84,17 @@ pub enum Event {
 
 /// An HTTP request, complete.
 #[derive(Debug, Default)]
-pub struct Request {
+pub(super) struct Request {
     /// `GET`, `POST`.
-    pub method: String,
+    pub(super) method: String,
     /// Without query.
-    pub path: String,
+    pub(super) path: String,
     /// Raw, without `?`.
-    pub query: String,
+    pub(super) query: String,
     /// As they arrived.
-    pub headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
     /// Raw.
-    pub body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Request {
@@ -110,15 +110,15 @@ enum State {
 }
 
 /// One socket.
-pub struct Peer {
+pub(super) struct Peer {
     state: State,
     out: Vec<u8>,
     /// The other end.
-    pub ip: IpAddr,
+    pub(super) ip: IpAddr,
     /// Something waits to be written.
-    pub unflushed: bool,
+    pub(super) unflushed: bool,
     /// An answer is awaited: no further request is read.
-    pub waiting: bool,
+    pub(super) waiting: bool,
 }
 
 impl std::fmt::Debug for Peer {
@@ -130,13 +130,13 @@ impl std::fmt::Debug for Peer {
 impl Peer {
     /// A fresh socket.
     #[must_use]
-    pub fn new(stream: Stream, ip: IpAddr) -> Self {
+    pub(super) fn new(stream: Stream, ip: IpAddr) -> Self {
         let state = State::Http { stream, buffer: Vec::new(), closing: false };
         Self { state, out: Vec::new(), ip, unflushed: false, waiting: false }
     }
 
     /// The socket, for registration; `None` when it is over.
-    pub fn tcp(&mut self) -> Option<&mut TcpStream> {
+    pub(super) fn tcp(&mut self) -> Option<&mut TcpStream> {
         match &mut self.state {
             State::Http { stream, .. } => Some(stream.tcp()),
             State::Web(web) => Some(web.get_mut().tcp()),
@@ -146,12 +146,12 @@ impl Peer {
 
     /// Is it a WebSocket?
     #[must_use]
-    pub const fn is_web(&self) -> bool {
+    pub(super) const fn is_web(&self) -> bool {
         matches!(self.state, State::Web(_))
     }
 
     /// One step of reading.
-    pub fn read(&mut self) -> Event {
+    pub(super) fn read(&mut self) -> Event {
         match &mut self.state {
             State::Over => Event::Closed,
             State::Web(web) => match web.read() {
@@ -258,7 +258,7 @@ impl Peer {
     }
 
     /// Queues a text frame; [`Self::flush`] sends it.
-    pub fn send(&mut self, text: Vec<u8>) {
+    pub(super) fn send(&mut self, text: Vec<u8>) {
         let State::Web(web) = &mut self.state else { return };
         let Ok(text) = Utf8Bytes::try_from(text) else { return };
         self.unflushed = true;
@@ -271,8 +271,23 @@ impl Peer {
         }
     }
 
+    /// Sends the head of a text frame and only the beginning of its payload, then drops the socket: whoever listens sees
+    /// a connection that died inside a frame.
+    pub(super) fn cut(&mut self, bytes: &[u8]) {
+        self.flush();
+        if let State::Web(web) = &mut self.state {
+            let announced = u16::try_from(bytes.len() + 1).unwrap_or(u16::MAX);
+            let mut raw = vec![0x81, 126];
+            raw.extend_from_slice(&announced.to_be_bytes());
+            raw.extend_from_slice(&bytes[..bytes.len().min(usize::from(announced) - 1)]);
+            let stream = web.get_mut();
+            let _ = stream.write(&raw).and_then(|_| stream.flush());
+        }
+        self.over();
+    }
+
     /// Queues an HTTP answer.
-    pub fn answer(&mut self, status: u16, headers: &[(&'static str, String)], body: &[u8]) {
+    pub(super) fn answer(&mut self, status: u16, headers: &[(&'static str, String)], body: &[u8]) {
         let State::Http { closing, .. } = &self.state else { return };
         let reason = match status {
             200 => "OK",
@@ -297,7 +312,7 @@ impl Peer {
     }
 
     /// Sends what waits. Says whether anything still waits.
-    pub fn flush(&mut self) -> bool {
+    pub(super) fn flush(&mut self) -> bool {
         if !self.unflushed {
             return false;
         }
@@ -324,7 +339,7 @@ impl Peer {
     }
 
     /// Ends it: a WebSocket with a close frame.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if let State::Web(web) = &mut self.state {
             let _ = web.close(None);
             let _ = web.flush();
@@ -359,7 +374,7 @@ fn push(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// A complete request and the bytes it took; `None` while more is needed; a status when it is no request.
-pub fn parse(buffer: &[u8]) -> Result<Option<(Request, usize)>, u16> {
+pub(super) fn parse(buffer: &[u8]) -> Result<Option<(Request, usize)>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Request::new(&mut headers);
     let used = match head.parse(buffer) {

@@ -54,6 +54,10 @@ pub(super) struct Server {
     /// Wall and tape time when the tape began.
     origin: Option<(u64, u64)>,
     shift_ms: Option<i64>,
+    /// When the exchange started, on its own clock.
+    began: Wall,
+    /// Lines obeyed so far.
+    obeyed: usize,
 }
 
 impl Server {
@@ -94,7 +98,30 @@ impl Server {
             virtual_ns,
             origin: None,
             shift_ms: None,
-        })
+            began: Wall::from_nanos(virtual_ns),
+            obeyed: 0,
+        }
+        .begun())
+    }
+
+    fn begun(mut self) -> Self {
+        self.began = self.now();
+        self
+    }
+
+    /// Obeys the scenario's lines that are due.
+    fn obey(&mut self) -> Result<()> {
+        let now = self.now();
+        while let Some((after_ms, line)) = self.options.scenario.get(self.obeyed) {
+            if now < self.began.after(after_ms.saturating_mul(1_000_000)) {
+                return Ok(());
+            }
+            let line = line.clone();
+            self.obeyed += 1;
+            self.exchange.command(now, &line).map_err(|why| anyhow::anyhow!("scenario, {line:?}: {why}"))?;
+            self.hand_out();
+        }
+        Ok(())
     }
 
     pub(super) fn run(mut self, stop: &Stop) -> Result<()> {
@@ -151,17 +178,13 @@ impl Server {
         if self.exchange.deadline().is_some_and(|at| at <= now) {
             self.hand_in(Input::Timer);
         }
-        if self.held.load(Ordering::Acquire) {
+        if self.held.load(Ordering::Acquire) || !self.market.is_taped() {
             return Ok(false);
         }
-        if self.origin.is_none() && (self.market.next_ns().is_none() || self.channels.is_empty()) {
-            if self.market.next_ns().is_some() || !self.market.is_taped() {
+        if self.origin.is_none() {
+            let Some(first) = self.market.next_ns().filter(|_| !self.channels.is_empty()) else {
                 return Ok(false); // a tape begins with its first listener
-            }
-        }
-        if self.origin.is_none()
-            && let Some(first) = self.market.next_ns()
-        {
+            };
             self.origin = Some((now.nanos(), first));
         }
         for _ in 0..FRAMES_PER_TURN {
@@ -172,9 +195,7 @@ impl Server {
                 Some(due) if due <= self.now().nanos() => self.play_one()?,
                 Some(_) => return Ok(false),
                 None => {
-                    if self.market.is_taped() {
-                        self.counters.ended.store(true, Ordering::Release);
-                    }
+                    self.counters.ended.store(true, Ordering::Release);
                     return Ok(false);
                 }
             }
@@ -298,6 +319,7 @@ impl Server {
         for id in std::mem::take(&mut self.ready) {
             self.drain(id);
         }
+        self.obey()?;
         self.report();
         Ok(())
     }
@@ -386,6 +408,10 @@ impl Server {
     fn hand_in(&mut self, input: Input<'_>) {
         let now = self.now();
         self.exchange.handle(now, input);
+        self.hand_out();
+    }
+
+    fn hand_out(&mut self) {
         while let Some(output) = self.exchange.poll() {
             match output {
                 Output::Send { conn, bytes } => {
@@ -401,6 +427,13 @@ impl Server {
                         self.dirty.insert(token);
                         self.ready.insert(token); // a pipelined request may wait behind this one
                     }
+                }
+                Output::Cut { conn, bytes } => {
+                    self.waiting.retain(|(other, _)| *other != conn);
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.cut(&bytes);
+                    }
+                    self.ready.insert(conn);
                 }
                 Output::Close { conn } => {
                     if let Some(peer) = self.peers.get_mut(&conn) {
@@ -450,7 +483,12 @@ impl Server {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a pace, not money")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a pace, not money"
+)]
 fn scaled(ns: u64, factor: f64) -> u64 {
     (ns as f64 / factor) as u64
 }

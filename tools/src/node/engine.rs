@@ -82,6 +82,7 @@ pub struct EngineAgent<S> {
     absorb: Meter,
     board: Arc<Board>,
     turned_away: Vec<(ClientId, Op)>,
+    unpublished: bool,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -95,7 +96,17 @@ impl<S: Strategy> EngineAgent<S> {
         board: Arc<Board>,
     ) -> Self {
         let [queue, decide, absorb] = meters;
-        Self { engine, rings, watch, queue, decide, absorb, board, turned_away: Vec::with_capacity(64) }
+        Self {
+            engine,
+            rings,
+            watch,
+            queue,
+            decide,
+            absorb,
+            board,
+            turned_away: Vec::with_capacity(64),
+            unpublished: true,
+        }
     }
 
     fn take(&mut self, now: Now, input: Input<'_>) -> usize {
@@ -175,7 +186,6 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         if now.mono >= self.engine.deadline() {
             let due = self.engine.deadline();
             self.take(now, Input::Timer(Timer { due }));
-            self.publish();
             work += 1;
         }
         for _ in 0..BURST {
@@ -191,6 +201,10 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         work += self.market(now);
         self.tell_turned_away(now);
         self.board.add(Cell::HotRounds, 1);
+        if work == 0 && std::mem::take(&mut self.unpublished) {
+            self.publish();
+        }
+        self.unpublished |= work > 0;
         work
     }
 }

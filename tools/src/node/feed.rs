@@ -32,6 +32,7 @@ pub struct FeedAgent {
     watch: Stopwatch,
     board: Arc<Board>,
     look_at: Mono,
+    up: bool,
 }
 
 impl std::fmt::Debug for FeedAgent {
@@ -53,7 +54,7 @@ impl FeedAgent {
     ) -> Result<Self> {
         let session = Session::new(config, instruments)
             .map_err(|why| anyhow::anyhow!("market data cannot be subscribed as configured: {why:?}"))?;
-        Ok(Self { session, wire, due: None, market, decode, watch, board, look_at: Mono::default() })
+        Ok(Self { session, wire, due: None, market, decode, watch, board, look_at: Mono::default(), up: false })
     }
 
     fn turn(&mut self, now: Now, input: Input<'_>) {
@@ -99,11 +100,12 @@ impl FeedAgent {
 
     fn publish(&mut self, now: Now) {
         self.look_at = now.mono.after(LOOK);
+        self.up = self.session.is_up();
         let counters = self.session.counters();
         self.board.set(Cell::Frames, counters.frames);
         self.board.set(Cell::FeedErrors, counters.refused.iter().sum());
         self.board.set(Cell::Resyncs, counters.faults);
-        self.board.set(Cell::PublicLink, if self.session.is_up() { 2 } else { 0 });
+        self.board.set(Cell::PublicLink, if self.up { 2 } else { 0 });
         let synced = self.session.statuses(now).filter(|status| status.state == HealthState::Synced).count();
         self.board.set(Cell::Synced, synced as u64);
     }
@@ -125,7 +127,7 @@ impl Agent for FeedAgent {
             self.turn(now, Input::Timer);
             work += 1;
         }
-        if now.mono >= self.look_at {
+        if now.mono >= self.look_at || self.session.is_up() != self.up {
             self.publish(now);
         }
         work + self.read(now)

@@ -18,7 +18,7 @@ pub const MAX_CONNECTIONS: usize = 16;
 /// Longest request head; a longer one is answered with 431.
 pub const MAX_REQUEST: usize = 8 * 1024;
 /// Nanoseconds a connection may take; then it is dropped.
-const PATIENCE: u64 = 5_000_000_000;
+const PATIENCE: u64 = 30_000_000_000;
 /// Nanoseconds without a duty cycle of the engine's thread after which the node counts as hung.
 const HUNG: u64 = 2_000_000_000;
 

@@ -75,7 +75,15 @@ impl std::fmt::Debug for OrdersAgent {
 impl OrdersAgent {
     /// Around this room and these wires.
     #[must_use]
-    pub fn new(gateway: Gateway, rings: Rings, private: Wire, trade: Wire, meters: Meters, watch: Stopwatch, board: Arc<Board>) -> Self {
+    pub fn new(
+        gateway: Gateway,
+        rings: Rings,
+        private: Wire,
+        trade: Wire,
+        meters: Meters,
+        watch: Stopwatch,
+        board: Arc<Board>,
+    ) -> Self {
         let lines = [
             Line { channel: Channel::Private, wire: private, due: None },
             Line { channel: Channel::Trade, wire: trade, due: None },
@@ -133,12 +141,14 @@ impl OrdersAgent {
                     let wire = sent.outcome == SentOutcome::Wire;
                     self.board.add(if wire { Cell::Sent } else { Cell::NotSent }, 1);
                 }
-                ExecEvent::Link(link) => {
-                    let cell = if link.channel == Channel::Private { Cell::PrivateLink } else { Cell::TradeLink };
-                    self.board.set(cell, link.state as u64);
-                }
+                ExecEvent::Link(link) => match link.channel {
+                    Channel::Private => self.board.set(Cell::PrivateLink, link.state as u64),
+                    Channel::Trade => self.board.set(Cell::TradeLink, link.state as u64),
+                    Channel::Public | Channel::Rest => {}
+                },
                 ExecEvent::Reconciliation(bounds) => {
-                    self.board.set(Cell::Reconciled, u64::from(bounds.complete.is_set()));
+                    let known = bounds.complete.is_set() || bounds.periodic.is_set();
+                    self.board.set(Cell::Reconciled, u64::from(known));
                 }
                 _ => {}
             }

@@ -150,17 +150,18 @@ pub fn start(setup: Setup) -> Result<Running> {
     };
     let tls = tls(setup.venue.authority.as_deref())?;
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
-    let http = setup.http.map(|listen| {
-        Http::new(listen, Arc::clone(&board), Exporter::new(Arc::clone(&board), Arc::clone(&hops)))
-    });
+    let http = setup
+        .http
+        .map(|listen| Http::new(listen, Arc::clone(&board), Exporter::new(Arc::clone(&board), Arc::clone(&hops))));
     let http = http.transpose()?;
 
     let (mut writer, keeper) = open_journal(&setup)?;
     let run = next_run(&setup.data_dir)?;
     first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
 
-    let gate = Gate::new(setup.limits.clone(), &instruments, None)
-        .map_err(|why| anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))?;
+    let gate = Gate::new(setup.limits.clone(), &instruments, None).map_err(|why| {
+        anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
+    })?;
     let meter = |hop| Meter::new(hop, &hops);
     let log = TimedLog::new(writer, watch.clone(), meter(Hop::Journal));
     let quoter = Quoter::new(StrategyId(0), setup.quoter);
@@ -195,6 +196,7 @@ pub fn start(setup: Setup) -> Result<Running> {
         run,
         self_match: SelfMatch::CancelMaker,
         executions_since: clock.now().wall,
+        guarded: false,
         seed: setup.seed.wrapping_add(1),
     };
     let orders = OrdersAgent::new(
@@ -382,7 +384,8 @@ impl Running {
         let mut report = Report::default();
         for thread in std::mem::take(&mut self.threads) {
             let name = thread.thread().name().unwrap_or("?").to_owned();
-            let parts = thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
+            let parts =
+                thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
             parts.into_iter().for_each(|part| part.finish(&mut report));
         }
         let (writer, keeper) = (report.writer.take(), report.keeper.take());

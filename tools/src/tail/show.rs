@@ -14,6 +14,9 @@ use std::io::{self, Write};
 
 const HEAD: [&str; 6] = ["seq", "time", "kind", "cause", "mono", "clock_error"];
 
+/// Fields of the short form's own line, or of no use without arithmetic: left to the other forms.
+const STOPWATCH: [&str; 3] = ["recv", "ticks", "cause"];
+
 #[derive(Serialize)]
 struct Row {
     seq: u64,
@@ -121,7 +124,7 @@ fn kind(entry: &Entry<'_>) -> String {
 }
 
 fn pairs(fields: &Fields, symbols: &Symbols) -> String {
-    let told = fields.iter().filter(|(_, value)| !value.is_nothing());
+    let told = fields.iter().filter(|(name, value)| !value.is_nothing() && !STOPWATCH.contains(name));
     told.map(|(name, value)| format!("{name}={}", value.text(symbols))).collect::<Vec<_>>().join(" ")
 }
 

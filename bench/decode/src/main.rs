@@ -1,0 +1,103 @@
+//! P3: what it costs to decode an order book delta, check its sequence and apply it; keel, floors and peers in one run.
+//!
+//! In: a v5-shaped tape with `orderbook.50` (argument 1). Out: one table, nanoseconds a message and ratios to keel. Every
+//! contestant sees the same messages in the same order, in rounds that interleave them, so that a noisy neighbour hits
+//! all alike. Every contestant that keeps a book must end at the same best bid and ask, or the run fails.
+//!
+//! ```text
+//!   round:   floor | keel | serde_json | sonic-rs | simd-json | ... | barter | nautilus      x ROUNDS
+//!   reported: the quickest round and the median round of each
+//! ```
+
+mod floors;
+mod ours;
+mod peers;
+
+use flate2::read::MultiGzDecoder;
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+const ROUNDS: usize = 41;
+
+/// One thing measured over all messages of a round.
+struct Contestant {
+    name: &'static str,
+    /// What one message costs includes.
+    does: &'static str,
+    /// Runs a round, returns best bid and ask in steps of 1e-8 if it keeps a book, and something that depends on all of
+    /// its work otherwise.
+    round: Box<dyn FnMut(&[Vec<u8>]) -> End>,
+    nanos: Vec<f64>,
+}
+
+/// What a round ended with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Touch(i64, i64),
+    Digest(u64),
+}
+
+fn contestant(name: &'static str, does: &'static str, round: impl FnMut(&[Vec<u8>]) -> End + 'static) -> Contestant {
+    Contestant { name, does, round: Box::new(round), nanos: Vec::with_capacity(ROUNDS) }
+}
+
+/// The first snapshot and everything after it on `orderbook.50`.
+fn messages(path: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for line in BufReader::new(MultiGzDecoder::new(File::open(path)?)).split(b'\n') {
+        let line = line?;
+        let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+        let frame = &line[tab + 1..];
+        if frame.starts_with(b"{\"topic\":\"orderbook.50.") {
+            found.push(frame.to_vec());
+        }
+    }
+    Ok(found)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args().nth(1).ok_or("usage: keel-bench-decode TAPE.rx_ns.tsv.gz")?;
+    let messages = messages(&path)?;
+    let bytes: usize = messages.iter().map(Vec::len).sum();
+    println!("{} messages of {} bytes on average, {ROUNDS} rounds", messages.len(), bytes / messages.len());
+    let mut all = floors::all();
+    all.extend(ours::all());
+    all.extend(peers::all());
+    let clock = quanta::Clock::new();
+    let mut touch = None;
+    for _ in 0..ROUNDS {
+        for one in &mut all {
+            let start = clock.raw();
+            let end = (one.round)(&messages);
+            let nanos = clock.delta_as_nanos(start, clock.raw());
+            one.nanos.push(nanos as f64 / messages.len() as f64);
+            match (end, touch) {
+                (End::Touch(..), None) => touch = Some(end),
+                (End::Touch(..), Some(first)) if first != end => {
+                    return Err(format!("{} ends at {end:?}, another at {first:?}", one.name).into());
+                }
+                (End::Touch(..), Some(_)) => {}
+                (End::Digest(digest), _) => drop(std::hint::black_box(digest)),
+            }
+        }
+    }
+    report(&mut all);
+    println!("all books end at {touch:?}");
+    Ok(())
+}
+
+fn report(all: &mut [Contestant]) {
+    let quick = |one: &Contestant| one.nanos.iter().copied().fold(f64::INFINITY, f64::min);
+    for one in all.iter_mut() {
+        one.nanos.sort_unstable_by(f64::total_cmp);
+    }
+    let of = |name: &str| all.iter().find(|one| one.name == name).map_or(f64::NAN, quick);
+    let (decode, apply) = (of("keel decode"), of("keel decode+gap+apply"));
+    println!("{:<34} {:>9} {:>9} {:>9}  does", "contestant", "best ns", "median ns", "x keel");
+    for one in all.iter() {
+        let base = if one.does.contains("apply") { apply } else { decode };
+        let (best, median) = (quick(one), one.nanos[one.nanos.len() / 2]);
+        println!("{:<34} {best:>9.1} {median:>9.1} {:>9.2}  {}", one.name, best / base, one.does);
+    }
+}

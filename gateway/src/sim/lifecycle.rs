@@ -1,0 +1,397 @@
+//! What happens to orders and positions without a request: triggers, funding, liquidation, deleveraging.
+
+use super::account::{LogRow, PositionStatus, Transfer, remember};
+use super::engine::{Engine, Event, MARKET};
+use super::order::{Execution, Kind, Order, Place, Smp, Status, Tif, side_text};
+use keel_core::event::Side;
+use keel_core::units::{Notional, Px, Qty};
+
+impl Engine {
+    /// Prices of a symbol moved: conditional orders, stops of positions, and accounts in need look again.
+    pub(super) fn prices_moved(&mut self, now_ms: u64, symbol: usize) {
+        self.fire_triggers(now_ms, symbol);
+        self.fire_stops(now_ms, symbol);
+        self.check_solvency(now_ms);
+    }
+
+    fn fire_triggers(&mut self, now_ms: u64, symbol: usize) {
+        let due = |engine: &Engine, id: &u64| {
+            let trigger = engine.orders.get(id).and_then(|o| o.trigger)?;
+            let px = engine.trigger_px(symbol, trigger.by);
+            let met = if trigger.rise { px >= trigger.px } else { px <= trigger.px };
+            (met && !px.is_zero()).then_some(*id)
+        };
+        let fired: Vec<u64> = self.stops[symbol].iter().filter_map(|id| due(self, id)).collect();
+        for id in fired {
+            self.stops[symbol].remove(&id);
+            let Some(mut order) = self.orders.remove(&id) else { continue };
+            (order.status, order.updated) = (Status::Triggered, now_ms);
+            self.announce(&order);
+            order.status = Status::New;
+            let place = self.as_place(&order);
+            if order.kind == Kind::Market {
+                let bound = self.market_bound(&place).unwrap_or(order.px);
+                order.px = self.specs[symbol].instrument.passive(order.side, bound);
+            }
+            let place = Place { px: order.px, ..place };
+            if self.check_margin(order.account, &place).is_err() {
+                self.end(now_ms, order, "UNKNOWN", "EC_Others");
+            } else {
+                self.execute(now_ms, order);
+            }
+        }
+    }
+
+    fn as_place(&self, order: &Order) -> Place {
+        Place {
+            symbol: order.symbol,
+            side: order.side,
+            kind: order.kind,
+            qty: order.left,
+            px: order.px,
+            tif: order.tif,
+            link: String::new(),
+            reduce_only: order.reduce_only,
+            close_on_trigger: order.close_on_trigger,
+            idx: order.idx,
+            smp: order.smp,
+            trigger: None,
+            slippage: None,
+            take_profit: order.take_profit,
+            stop_loss: order.stop_loss,
+        }
+    }
+
+    /// Take profit and stop loss of positions, at the last price.
+    fn fire_stops(&mut self, now_ms: u64, symbol: usize) {
+        let last = self.quotes[symbol].last;
+        let mut fired = Vec::new();
+        for (account, of) in self.accounts.iter().enumerate().filter(|(_, a)| !a.house) {
+            for ((_, idx), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
+                let long = p.size.raw() > 0;
+                let hit = |level: Px, above: bool| {
+                    !level.is_zero() && !last.is_zero() && if above { last >= level } else { last <= level }
+                };
+                let (profit, loss) = (hit(p.take_profit, long), hit(p.stop_loss, !long));
+                if !p.size.is_zero() && (profit || loss) {
+                    fired.push((account, *idx, p.size, profit));
+                }
+            }
+        }
+        for (account, idx, size, profit) in fired {
+            if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
+                (p.take_profit, p.stop_loss) = (Px::ZERO, Px::ZERO);
+            }
+            let (create, stop) =
+                if profit { ("CreateByTakeProfit", "TakeProfit") } else { ("CreateByStopLoss", "StopLoss") };
+            self.close(now_ms, account, symbol, idx, size, (create, stop));
+        }
+    }
+
+    /// The venue closes `size` (signed like the position) at the market, within the market order's bound.
+    pub(super) fn close(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        symbol: usize,
+        idx: u8,
+        size: Qty,
+        (create_type, stop_type): (&'static str, &'static str),
+    ) {
+        let side = if size.raw() > 0 { Side::Sell } else { Side::Buy };
+        let mut order = self.venue_order(now_ms, account, symbol, idx, side, size.abs(), create_type);
+        order.stop_type = stop_type;
+        self.execute(now_ms, order);
+    }
+
+    fn venue_order(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        symbol: usize,
+        idx: u8,
+        side: Side,
+        qty: Qty,
+        create_type: &'static str,
+    ) -> Order {
+        let mut place = Place {
+            symbol,
+            side,
+            kind: Kind::Market,
+            qty,
+            px: Px::ZERO,
+            tif: Tif::Ioc,
+            link: String::new(),
+            reduce_only: true,
+            close_on_trigger: true,
+            idx,
+            smp: Smp::None,
+            trigger: None,
+            slippage: None,
+            take_profit: Px::ZERO,
+            stop_loss: Px::ZERO,
+        };
+        let bound = self.market_bound(&place).unwrap_or(self.quotes[symbol].mark);
+        place.px = self.specs[symbol].instrument.passive(side, bound);
+        let id = self.take_order_number();
+        let mut order = self.admit(now_ms, id, account, place);
+        order.create_type = create_type;
+        order
+    }
+
+    // ---- funding -------------------------------------------------------------------------------------------------
+
+    /// Longs pay shorts `mark * size * rate` (the other way round when the rate is negative). What rounding leaves goes
+    /// to the venue's fee account.
+    pub(super) fn settle_funding(&mut self, now_ms: u64, symbol: usize) {
+        let (mark, rate) = (self.quotes[symbol].mark, self.quotes[symbol].funding);
+        for account in 0..self.accounts.len() {
+            let legs: Vec<(u8, Qty)> = self.accounts[account]
+                .positions
+                .range((symbol, 0)..=(symbol, u8::MAX))
+                .filter(|(_, p)| !p.size.is_zero())
+                .map(|((_, idx), p)| (*idx, p.size))
+                .collect();
+            for (idx, size) in legs {
+                let value = mark.mul_floor(size).unwrap_or(Notional::ZERO);
+                let pay = value.rate_ceil(rate).unwrap_or(Notional::ZERO);
+                self.pay_funding(now_ms, account, symbol, idx, size, pay);
+            }
+        }
+    }
+
+    fn pay_funding(&mut self, now_ms: u64, account: usize, symbol: usize, idx: u8, size: Qty, pay: Notional) {
+        let (mark, rate, seq) = (self.quotes[symbol].mark, self.quotes[symbol].funding, self.quotes[symbol].seq);
+        self.fees += pay;
+        let id = self.take_execution_number();
+        let of = &mut self.accounts[account];
+        of.wallet -= pay;
+        if let Some(p) = of.positions.get_mut(&(symbol, idx)) {
+            p.realised -= pay;
+            p.realised_ever -= pay;
+            p.updated = now_ms;
+        }
+        if of.house {
+            return;
+        }
+        let side = if size.raw() > 0 { Side::Buy } else { Side::Sell };
+        let value = mark.mul_floor(size.abs()).unwrap_or(Notional::ZERO);
+        let row = LogRow {
+            id,
+            symbol: Some(symbol),
+            side: side_text(side),
+            time: now_ms,
+            what: "SETTLEMENT",
+            qty: size.abs(),
+            size,
+            px: mark,
+            funding: -pay,
+            fee: Notional::ZERO,
+            cash_flow: Notional::ZERO,
+            balance: of.wallet,
+            rate,
+            trade: id,
+            order: 0,
+            link: String::new(),
+        };
+        remember(&mut of.log, row);
+        let execution = Execution {
+            id,
+            order: 0,
+            link: String::new(),
+            symbol,
+            side,
+            px: mark,
+            qty: size.abs(),
+            value,
+            fee: pay,
+            rate,
+            what: "Funding",
+            time: now_ms,
+            maker: false,
+            closed: Qty::ZERO,
+            pnl: Notional::ZERO,
+            mark,
+            seq,
+            order_px: Px::ZERO,
+            order_qty: Qty::ZERO,
+            leaves: Qty::ZERO,
+            order_kind: "UNKNOWN",
+            create_type: "",
+            stop_type: "",
+        };
+        remember(&mut of.executions, execution.clone());
+        self.events.push(Event::Execution(account, Box::new(execution)));
+        self.after(account, symbol, idx, true);
+    }
+
+    // ---- liquidation ---------------------------------------------------------------------------------------------
+
+    /// Accounts whose maintenance margin exceeds their equity are liquidated.
+    fn check_solvency(&mut self, now_ms: u64) {
+        for account in 0..self.accounts.len() {
+            let of = &self.accounts[account];
+            if of.house || of.frozen || of.positions.values().all(|p| p.size.is_zero()) {
+                continue;
+            }
+            let totals = self.totals(account);
+            if totals.position_mm > Notional::ZERO && totals.position_mm >= totals.equity() {
+                self.liquidate(now_ms, account);
+            }
+        }
+    }
+
+    /// Cancels everything, takes every position over, covers what is missing from the insurance.
+    pub(super) fn liquidate(&mut self, now_ms: u64, account: usize) {
+        self.accounts[account].frozen = true;
+        let open: Vec<u64> = self.accounts[account].open.iter().copied().collect();
+        for id in open {
+            self.withdraw(now_ms, id, "CancelAllBeforeLiq", "EC_PerCancelRequest");
+        }
+        let legs: Vec<(usize, u8)> = self.accounts[account].positions.keys().copied().collect();
+        for (symbol, idx) in legs {
+            let size = self.accounts[account].position(symbol, idx).size;
+            if !size.is_zero() {
+                self.take_over(now_ms, account, symbol, idx, size, "CreateByLiq");
+            }
+        }
+        let missing = -self.accounts[account].wallet.raw().min(0);
+        if missing > 0 {
+            let missing = Notional::from_raw(missing);
+            self.accounts[account].wallet += missing;
+            self.accounts[MARKET].wallet -= missing;
+            self.events.push(Event::Wallet(account));
+        }
+        self.accounts[account].frozen = false;
+    }
+
+    /// Closes `size` in the book as far as it reaches, the rest by deleveraging the other side.
+    pub(super) fn take_over(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        symbol: usize,
+        idx: u8,
+        size: Qty,
+        create_type: &'static str,
+    ) {
+        self.set_status(account, symbol, idx, PositionStatus::Liq);
+        self.tell_position(account, symbol, idx);
+        let long = size.raw() > 0;
+        let (side, of) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
+        let bust = self.quotes[symbol].mark;
+        self.events.push(Event::Liquidated(symbol, of, size.abs(), bust));
+        let order = self.venue_order(now_ms, account, symbol, idx, side, size.abs(), create_type);
+        self.execute(now_ms, order);
+        let left = self.closable(account, symbol, idx, side).min(size.abs());
+        if !left.is_zero() {
+            self.deleverage(now_ms, account, symbol, idx, side, left);
+        }
+        self.set_status(account, symbol, idx, PositionStatus::Normal);
+        self.tell_position(account, symbol, idx);
+    }
+
+    fn set_status(&mut self, account: usize, symbol: usize, idx: u8, status: PositionStatus) {
+        if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
+            p.status = status;
+        }
+    }
+
+    /// Positions on the other side trade at the mark, the most profitable first; the market account takes the rest.
+    pub(super) fn deleverage(
+        &mut self,
+        now_ms: u64,
+        account: usize,
+        symbol: usize,
+        idx: u8,
+        side: Side,
+        mut left: Qty,
+    ) {
+        let mark = self.quotes[symbol].mark;
+        let mut ranked: Vec<(i64, usize, u8)> = Vec::new();
+        for (other, of) in self.accounts.iter().enumerate().filter(|(other, _)| *other != account && *other != MARKET) {
+            for ((_, leg), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
+                let opposite = if side == Side::Sell { p.size.raw() < 0 } else { p.size.raw() > 0 };
+                if opposite {
+                    ranked.push((p.unrealised(mark).raw(), other, *leg));
+                }
+            }
+        }
+        ranked.sort_by_key(|(gain, other, leg)| (std::cmp::Reverse(*gain), *other, *leg));
+        for (_, other, leg) in ranked {
+            let size = self.accounts[other].position(symbol, leg).size.abs().min(left);
+            if size.is_zero() {
+                continue;
+            }
+            left -= size;
+            self.set_status(other, symbol, leg, PositionStatus::Adl);
+            self.pass_through(now_ms, (other, leg), symbol, side.opposite(), mark, size, "CreateByAdl_PassThrough");
+            self.set_status(other, symbol, leg, PositionStatus::Normal);
+            self.pass_through(now_ms, (account, idx), symbol, side, mark, size, "CreateByTakeOver_PassThrough");
+        }
+        if !left.is_zero() {
+            self.pass_through(now_ms, (account, idx), symbol, side, mark, left, "CreateByTakeOver_PassThrough");
+            self.market_fill(symbol, side.opposite(), mark, left);
+        }
+    }
+
+    /// A fill without an order in any book.
+    fn pass_through(
+        &mut self,
+        now_ms: u64,
+        (account, idx): (usize, u8),
+        symbol: usize,
+        side: Side,
+        px: Px,
+        qty: Qty,
+        create_type: &'static str,
+    ) {
+        let mut order = self.venue_order(now_ms, account, symbol, idx, side, qty, create_type);
+        order.px = px;
+        self.fill(now_ms, &mut order, px, qty, false);
+        self.announce(&order);
+        self.accounts[account].file(order);
+        self.after(account, symbol, idx, true);
+    }
+
+    // ---- money in and out ----------------------------------------------------------------------------------------
+
+    /// A deposit (positive) or withdrawal (negative) by an administrator.
+    pub(super) fn transfer(&mut self, now_ms: u64, account: usize, amount: Notional) {
+        let id = self.take_execution_number();
+        let of = &mut self.accounts[account];
+        of.wallet += amount;
+        of.deposited += amount;
+        let deposit = amount >= Notional::ZERO;
+        let row = LogRow {
+            id,
+            symbol: None,
+            side: "None",
+            time: now_ms,
+            what: if deposit { "TRANSFER_IN" } else { "TRANSFER_OUT" },
+            qty: Qty::ZERO,
+            size: Qty::ZERO,
+            px: Px::ZERO,
+            funding: Notional::ZERO,
+            fee: Notional::ZERO,
+            cash_flow: amount,
+            balance: of.wallet,
+            rate: 0,
+            trade: 0,
+            order: 0,
+            link: String::new(),
+        };
+        remember(&mut of.log, row);
+        remember(&mut of.transfers, Transfer { id, deposit, amount: amount.abs(), time: now_ms });
+        self.events.push(Event::Wallet(account));
+    }
+}
+
+/// `execType` of a fill by what created its order.
+pub(super) fn exec_type(create_type: &str) -> &'static str {
+    match create_type {
+        "CreateByLiq" | "CreateByTakeOver_PassThrough" => "BustTrade",
+        "CreateByAdl_PassThrough" => "AdlTrade",
+        _ => "Trade",
+    }
+}

@@ -1,0 +1,96 @@
+//! `keel checkpoint`: signs the state of a journal and has it kept elsewhere.
+//!
+//! The signing key belongs on another machine, with a copy of the journal: a signature by a key on the trading host
+//! proves nothing against whoever owns that host. `--new-key` makes one to begin with.
+
+use anyhow::{Context, Result, bail, ensure};
+use keel_journal::anchor::{Anchor, CommandAnchor, FileAnchor};
+use keel_journal::note::{PublicKey, SecretKey};
+use keel_journal::proof;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What to sign, with what, and who keeps it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Directory of the journal
+    #[arg(required_unless_present = "new_key")]
+    pub dir: Option<PathBuf>,
+    /// File of the signing key
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Make a new key with this name (a URL without scheme, such as example.com/keel), print the public half, and end
+    #[arg(long, value_name = "NAME")]
+    pub new_key: Option<String>,
+    /// Sign the state after this many records instead of now
+    #[arg(long, value_name = "N")]
+    pub size: Option<u64>,
+    /// Append the checkpoint to this file
+    #[arg(long, value_name = "FILE")]
+    pub anchor: Vec<PathBuf>,
+    /// Hand the checkpoint to this program
+    #[arg(long, value_name = "COMMAND")]
+    pub anchor_command: Vec<String>,
+}
+
+/// Signs and prints on standard output.
+pub fn run(args: &Args) -> Result<()> {
+    let text = match &args.new_key {
+        Some(name) => new_key(name, &args.key)?,
+        None => sign(args)?,
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn sign(args: &Args) -> Result<String> {
+    let dir = args.dir.as_deref().context("which journal?")?;
+    let key = secret(&args.key)?;
+    let state = proof::checkpoint(dir, key.public().name(), args.size)?;
+    let note = state.sign(&key)?;
+    let mut anchors: Vec<Box<dyn Anchor>> = Vec::new();
+    for file in &args.anchor {
+        anchors.push(Box::new(FileAnchor::open(file).with_context(|| file.display().to_string())?));
+    }
+    for line in &args.anchor_command {
+        anchors.push(Box::new(CommandAnchor::new(line).context("--anchor-command: which program?")?));
+    }
+    let mut failures = Vec::new();
+    for anchor in &mut anchors {
+        if let Err(why) = anchor.keep(&note) {
+            failures.push(format!("{}: {why}", anchor.name()));
+        }
+    }
+    if !failures.is_empty() {
+        bail!("signed, but not kept by all: {}", failures.join("; "));
+    }
+    Ok(note)
+}
+
+/// Makes a key nobody else can read; refuses to overwrite one.
+fn new_key(name: &str, path: &Path) -> Result<String> {
+    let key = SecretKey::new(name, &keel_journal::segment::random()?)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.with_context(|| format!("cannot make {}", path.display()))?;
+    writeln!(file, "{}", key.to_text())?;
+    file.sync_all()?;
+    Ok(format!("{}\n", key.public().to_text()))
+}
+
+/// The signing key in a file.
+pub fn secret(path: &Path) -> Result<SecretKey> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
+    SecretKey::parse(&text).with_context(|| format!("{} holds no signing key", path.display()))
+}
+
+/// A public key: the text itself, or a file that holds it.
+pub fn public(text: &str) -> Result<PublicKey> {
+    if let Ok(key) = PublicKey::parse(text) {
+        return Ok(key);
+    }
+    let held = fs::read_to_string(text).with_context(|| format!("{text} is neither a public key nor a file"))?;
+    ensure!(!held.starts_with("PRIVATE"), "{text} holds a signing key; give the public one");
+    PublicKey::parse(&held).with_context(|| format!("{text} holds no public key"))
+}

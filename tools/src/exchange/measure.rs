@@ -1,0 +1,153 @@
+//! What the exchange costs, so that it is never what a benchmark measures. Run by hand:
+//! `cargo test --release -p keel-tools --lib measure -- --ignored --nocapture`.
+
+use super::*;
+use crate::node::clock::{Stopwatch, system_wall};
+use crate::tape::Tape;
+use hdrhistogram::Histogram;
+use keel_core::units::Wall;
+use keel_gateway::sim::{AccountConfig, Channel, Exchange, Input, Output};
+use std::net::{IpAddr, Ipv4Addr};
+
+const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[allow(clippy::disallowed_methods, reason = "a measurement names its input in the environment")]
+fn recorded() -> Vec<PathBuf> {
+    let root = std::env::var("KEEL_SHARED").unwrap_or_else(|_| "../../shared/data".to_owned());
+    let dir = PathBuf::from(root).join("tape_v5shape");
+    ["BTCUSDT", "ETHUSDT"].map(|name| dir.join(format!("{name}_2024-07-18.rx_ns.tsv.gz"))).to_vec()
+}
+
+fn frames(path: &PathBuf) -> Vec<(u64, Vec<u8>)> {
+    let mut tape = Tape::open(path).unwrap();
+    let mut all = Vec::new();
+    while let Some(frame) = tape.next_frame().unwrap() {
+        all.push((frame.recv_ns.unwrap_or(0), frame.json.to_vec()));
+    }
+    all
+}
+
+fn authed(venue: Config, now: Wall) -> Exchange {
+    let mut ex = Exchange::new(venue, 1);
+    let expires = now.millis() + 5_000;
+    let tag = super::tests::hmac_hex::sign("demo-secret", &format!("GET/realtime{expires}"));
+    for (conn, channel) in [(1, Channel::Public), (2, Channel::Private), (3, Channel::Trade)] {
+        ex.handle(now, Input::Connect { conn, channel, query: "", ip: IP });
+        let text = match channel {
+            Channel::Public => {
+                r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","orderbook.1.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT"]}"#
+                    .to_owned()
+            }
+            _ => format!(r#"{{"op":"auth","args":["demo-key",{expires},"{tag}"]}}"#),
+        };
+        ex.handle(now, Input::Frame { conn, bytes: text.as_bytes() });
+    }
+    let streams = br#"{"op":"subscribe","args":["order","execution","position","wallet"]}"#;
+    ex.handle(now, Input::Frame { conn: 2, bytes: streams });
+    while ex.poll().is_some() {}
+    ex
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_book_updates_published_in_process() {
+    let paths = recorded();
+    if !paths.iter().all(|p| p.exists()) {
+        println!("SKIPPED: recorded data not found ({})", paths[0].display());
+        return;
+    }
+    let watch = Stopwatch::new();
+    let names = ["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
+    for path in &paths {
+        let tape = frames(path);
+        let mut ex = authed(venue(&names, &names).unwrap(), Wall::from_nanos(tape[0].0));
+        let (start, mut sent, mut bytes) = (watch.ticks(), 0u64, 0usize);
+        for (at, frame) in &tape {
+            ex.handle(Wall::from_nanos(*at), Input::Tape { frame });
+            while let Some(output) = ex.poll() {
+                if let Output::Send { bytes: b, .. } = output {
+                    sent += 1;
+                    bytes += b.len();
+                }
+            }
+        }
+        let nanos = watch.nanos(start, watch.ticks()).max(1);
+        let rate = u128::from(sent) * 1_000_000_000 / u128::from(nanos);
+        let cost = nanos / tape.len() as u64;
+        println!(
+            "{}: {} taped, {sent} published ({bytes} B), {cost} ns a frame, {rate} frames/s",
+            path.display(),
+            tape.len()
+        );
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_order_to_ack_in_process() {
+    let watch = Stopwatch::new();
+    let tape_only = venue(&["BTCUSDT".to_owned()], &["BTCUSDT".to_owned()]).unwrap();
+    let mut now = system_wall();
+    let mut account = AccountConfig::demo();
+    account.order_limit = u32::MAX;
+    let mut ex = authed(Config { accounts: vec![account], ..tape_only }, now);
+    let book = br#"{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1,"data":{"s":"BTCUSDT","b":[["60000.00","9"]],"a":[["60000.10","9"]],"u":2,"seq":2},"cts":1}"#;
+    ex.handle(now, Input::Tape { frame: book });
+    let mut latency = Histogram::<u64>::new(3).unwrap();
+    for n in 0..50_000u32 {
+        now = now.after(2_000_000);
+        let ms = now.millis();
+        let create = format!(
+            r#"{{"reqId":"c{n}","header":{{"X-BAPI-TIMESTAMP":"{ms}"}},"op":"order.create","args":[{{"category":"linear","symbol":"BTCUSDT","side":"Buy","orderType":"Limit","qty":"0.010","price":"59990.00","timeInForce":"PostOnly","orderLinkId":"k{n}"}}]}}"#
+        );
+        let cancel = format!(
+            r#"{{"reqId":"d{n}","header":{{"X-BAPI-TIMESTAMP":"{ms}"}},"op":"order.cancel","args":[{{"category":"linear","symbol":"BTCUSDT","orderLinkId":"k{n}"}}]}}"#
+        );
+        for (request, counted) in [(create, true), (cancel, false)] {
+            let start = watch.ticks();
+            ex.handle(now, Input::Frame { conn: 3, bytes: request.as_bytes() });
+            let first = ex.poll();
+            let nanos = watch.nanos(start, watch.ticks());
+            let Some(Output::Send { conn: 3, bytes }) = first else { panic!("no ack: {first:?}") };
+            assert!(bytes.windows(11).any(|w| w == b"\"retCode\":0"), "{}", String::from_utf8_lossy(&bytes));
+            while ex.poll().is_some() {}
+            if counted {
+                latency.record(nanos).unwrap();
+            }
+        }
+    }
+    let at = |q: f64| latency.value_at_quantile(q);
+    println!("order to ack, all private streams on: p50 {} ns, p99 {} ns, p99.9 {} ns", at(0.5), at(0.99), at(0.999));
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_frames_over_a_loopback_socket() {
+    let paths = recorded();
+    if !paths.iter().all(|p| p.exists()) {
+        println!("SKIPPED: recorded data not found ({})", paths[0].display());
+        return;
+    }
+    let market = Market::tapes(&paths).unwrap();
+    let names = market.symbols();
+    let options = Options { venue: venue(&names, &names).unwrap(), hold: true, spin: true, ..Options::default() };
+    let running = spawn(options, market, Pace::Max).unwrap();
+    let mut socket = super::tests::dial(running.address, "/v5/public/linear");
+    super::tests::say(
+        &mut socket,
+        r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","orderbook.1.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT","orderbook.1.ETHUSDT","publicTrade.ETHUSDT"]}"#,
+    );
+    socket.read().unwrap();
+    let watch = Stopwatch::new();
+    running.release();
+    let (start, mut got) = (watch.ticks(), 0u64);
+    while got < 139_000 && socket.read().is_ok() {
+        got += 1;
+    }
+    let nanos = watch.nanos(start, watch.ticks()).max(1);
+    println!(
+        "{got} frames over one plain loopback socket: {} frames/s",
+        u128::from(got) * 1_000_000_000 / u128::from(nanos)
+    );
+    running.join().unwrap();
+}

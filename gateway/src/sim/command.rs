@@ -163,7 +163,8 @@ impl Exchange {
             }
             "hangup" => {
                 let channel = line.channel()?;
-                let gone: Vec<u64> = self.conns.iter().filter(|(_, c)| c.channel == channel).map(|(id, _)| *id).collect();
+                let gone: Vec<u64> =
+                    self.conns.iter().filter(|(_, c)| c.channel == channel).map(|(id, _)| *id).collect();
                 for conn in gone {
                     self.forget(conn);
                     self.out.push_back(super::Output::Close { conn });

@@ -178,9 +178,8 @@ fn the_clock_is_skewed_and_queries_are_stale() {
     assert!(desk.call(0, "GET", "/v5/account/info", "", "")["retMsg"].as_str().unwrap().contains("req_timestamp["));
     let mut desk = watched();
     desk.command("stale for_ms=1000");
-    let size = |desk: &mut Desk| {
-        desk.get(0, "/v5/position/list", "category=linear&symbol=BTCUSDT")["list"][0]["size"].clone()
-    };
+    let size =
+        |desk: &mut Desk| desk.get(0, "/v5/position/list", "category=linear&symbol=BTCUSDT")["list"][0]["size"].clone();
     assert_eq!(size(&mut desk), "0");
     buy(&mut desk);
     assert_eq!(size(&mut desk), "0", "stale");
@@ -224,7 +223,9 @@ fn the_venue_flattens_a_part_and_liquidates() {
 #[test]
 fn commands_are_refused_with_a_reason_and_reach_the_admin_endpoint() {
     let mut desk = watched();
-    for line in ["", "levitate", "latency", "latency channel=left ms=1", "halt symbol=NOPE", "skew ms=x", "gap", "fees key=a0"] {
+    for line in
+        ["", "levitate", "latency", "latency channel=left ms=1", "halt symbol=NOPE", "skew ms=x", "gap", "fees key=a0"]
+    {
         let why = desk.ex.command(Wall::from_millis(desk.now_ms), line).unwrap_err();
         assert!(!why.is_empty());
     }

@@ -212,7 +212,8 @@ impl Desk {
     pub(super) fn audit(&self) {
         let engine = &self.ex.engine;
         let cash: i128 = engine.accounts.iter().map(|a| i128::from((a.wallet - a.deposited).raw())).sum();
-        let cost: i128 = engine.accounts.iter().flat_map(|a| a.positions.values()).map(|p| i128::from(p.cost.raw())).sum();
+        let cost: i128 =
+            engine.accounts.iter().flat_map(|a| a.positions.values()).map(|p| i128::from(p.cost.raw())).sum();
         assert_eq!(cash - cost + i128::from(engine.fees.raw()), 0, "money appeared or vanished");
         for symbol in 0..engine.specs.len() {
             let sizes = engine.accounts.iter().flat_map(|a| a.positions.range((symbol, 0)..=(symbol, u8::MAX)));

@@ -90,7 +90,10 @@ fn a_market_order_reaches_one_per_cent_from_the_mark_and_no_further() {
     let ack = desk.market(0, "Buy", "3", "");
     assert_eq!(ack["retCode"], 0);
     let row = desk.rows(0, "order").pop().unwrap();
-    assert_eq!((&row["price"], &row["cumExecQty"], &row["orderStatus"]), (&json!("101.00"), &json!("1"), &json!("Cancelled")));
+    assert_eq!(
+        (&row["price"], &row["cumExecQty"], &row["orderStatus"]),
+        (&json!("101.00"), &json!("1"), &json!("Cancelled"))
+    );
 }
 
 #[test]
@@ -118,7 +121,9 @@ fn an_amended_price_loses_its_place_and_a_smaller_quantity_keeps_it() {
     desk.book(&[("90.0", "1")], &[("110.0", "1")]);
     let first = desk.limit(0, "Sell", "100.0", "2", "");
     let second = desk.limit(1, "Sell", "100.0", "2", "");
-    let amend = |desk: &mut Desk, n: u64, id: &str, change: &str| desk.trade(n, "order.amend", &format!(r#""orderId":"{id}",{change}"#));
+    let amend = |desk: &mut Desk, n: u64, id: &str, change: &str| {
+        desk.trade(n, "order.amend", &format!(r#""orderId":"{id}",{change}"#))
+    };
     assert_eq!(amend(&mut desk, 0, &first, r#""qty":"1""#)["retCode"], 0);
     desk.limit(2, "Buy", "100.0", "1", "");
     assert_eq!(desk.state(0, &first), "Filled 1 100", "a smaller quantity kept its place");
@@ -169,8 +174,14 @@ fn requests_are_refused_in_the_venues_own_words() {
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","positionIdx":1"#, 10001),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","reduceOnly":true"#, 110_017),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","orderLinkId":"sp ace""#, 10001),
-        (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"90","triggerDirection":1"#, 110_092),
-        (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"190","triggerDirection":2"#, 110_093),
+        (
+            r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"90","triggerDirection":1"#,
+            110_092,
+        ),
+        (
+            r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1","triggerPrice":"190","triggerDirection":2"#,
+            110_093,
+        ),
         (r#""side":"Buy","orderType":"Limit","price":"100.0","qty":"1000","timeInForce":"XXX""#, 10001),
     ];
     let mut desk = quoted();
@@ -179,7 +190,11 @@ fn requests_are_refused_in_the_venues_own_words() {
         assert_eq!(desk.trade(0, "order.create", args)["retCode"], code, "{args}");
     }
     desk.limit(0, "Buy", "99.0", "1", r#","orderLinkId":"same""#);
-    let twice = desk.trade(0, "order.create", r#""side":"Buy","orderType":"Limit","price":"99.0","qty":"1","orderLinkId":"same""#);
+    let twice = desk.trade(
+        0,
+        "order.create",
+        r#""side":"Buy","orderType":"Limit","price":"99.0","qty":"1","orderLinkId":"same""#,
+    );
     assert_eq!(twice["retCode"], 110_072);
     let poor = desk.trade(0, "order.create", r#""side":"Buy","orderType":"Limit","price":"102.0","qty":"1190""#);
     assert_eq!(poor["retCode"], 0, "121,380 USDT at leverage 10 fit 100,000 USDT: {poor}");
@@ -208,7 +223,8 @@ fn reduce_only_is_trimmed_to_the_position_and_dies_with_it() {
 fn a_conditional_order_waits_fires_and_trades() {
     let mut desk = quoted();
     desk.print("Buy", "100.2", "0.1");
-    let id = desk.limit(0, "Buy", "100.3", "1", r#","triggerPrice":"100.5","triggerDirection":1,"triggerBy":"LastPrice""#);
+    let id =
+        desk.limit(0, "Buy", "100.3", "1", r#","triggerPrice":"100.5","triggerDirection":1,"triggerBy":"LastPrice""#);
     assert_eq!(desk.state(0, &id), "Untriggered 0");
     desk.print("Buy", "100.4", "0.1");
     assert_eq!(desk.state(0, &id), "Untriggered 0");
@@ -310,7 +326,10 @@ fn funding_moves_money_from_longs_to_shorts_and_is_no_trade() {
     desk.command("mark symbol=BTCUSDT px=100");
     desk.command("funding symbol=BTCUSDT rate=0.001");
     let row = desk.rows(0, "execution").pop().unwrap();
-    assert_eq!((&row["execType"], &row["execFee"], &row["orderType"]), (&json!("Funding"), &json!("0.2"), &json!("UNKNOWN")));
+    assert_eq!(
+        (&row["execType"], &row["execFee"], &row["orderType"]),
+        (&json!("Funding"), &json!("0.2"), &json!("UNKNOWN"))
+    );
     let log = desk.get(1, "/v5/account/transaction-log", "")["list"][0].clone();
     assert_eq!((&log["type"], &log["funding"], &log["change"]), (&json!("SETTLEMENT"), &json!("0.2"), &json!("0.2")));
     desk.audit();
@@ -411,8 +430,13 @@ fn clocks_signatures_and_rates_are_checked() {
     let now = desk.now_ms;
     let signed = |n: u64, at: u64, secret: &str| {
         let tag = hmac_hex(secret, &format!("{at}a{n}5000accountType=UNIFIED"));
-        [("x-bapi-api-key", format!("a{n}")), ("X-Bapi-Timestamp", at.to_string()), ("X-BAPI-SIGN", tag), ("X-BAPI-RECV-WINDOW", "5000".into())]
-            .map(|(k, v)| (k.to_owned(), v))
+        [
+            ("x-bapi-api-key", format!("a{n}")),
+            ("X-Bapi-Timestamp", at.to_string()),
+            ("X-BAPI-SIGN", tag),
+            ("X-BAPI-RECV-WINDOW", "5000".into()),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
     };
     let rows = [
         (signed(0, now, "s0"), 200, 0),
@@ -452,7 +476,9 @@ fn rights_addresses_and_duplicates_are_checked() {
     desk.command("kyc key=a1 level=LEVEL_DEFAULT");
     assert_eq!(desk.get(1, "/v5/user/query-api", "")["kycLevel"], "LEVEL_DEFAULT");
     let now = desk.now_ms;
-    let frame = format!(r#"{{"reqId":"twin","header":{{"X-BAPI-TIMESTAMP":"{now}"}},"op":"order.cancel","args":[{{"category":"linear","symbol":"BTCUSDT","orderId":"x"}}]}}"#);
+    let frame = format!(
+        r#"{{"reqId":"twin","header":{{"X-BAPI-TIMESTAMP":"{now}"}},"op":"order.cancel","args":[{{"category":"linear","symbol":"BTCUSDT","orderId":"x"}}]}}"#
+    );
     desk.say(22, &frame);
     assert_eq!(desk.heard.last().unwrap().1["retCode"], 110_001);
     desk.say(22, &frame);
@@ -481,7 +507,8 @@ fn cursors_walk_every_row_once() {
     let ids: std::collections::BTreeSet<String> = (0..57).map(|_| desk.limit(0, "Buy", "99.0", "0.1", "")).collect();
     let (mut cursor, mut seen) = (String::new(), std::collections::BTreeSet::new());
     loop {
-        let page = desk.get(0, "/v5/order/realtime", &format!("category=linear&symbol=BTCUSDT&limit=20&cursor={cursor}"));
+        let page =
+            desk.get(0, "/v5/order/realtime", &format!("category=linear&symbol=BTCUSDT&limit=20&cursor={cursor}"));
         let rows = page["list"].as_array().unwrap();
         assert!(rows.iter().all(|r| seen.insert(r["orderId"].as_str().unwrap().to_owned())), "a row twice");
         cursor = page["nextPageCursor"].as_str().unwrap().to_owned();
@@ -501,7 +528,10 @@ fn closed_profit_includes_both_fees() {
     desk.book(&[("100.5", "10")], &[("101.0", "10")]);
     desk.market(0, "Sell", "1", "");
     let row = desk.get(0, "/v5/position/closed-pnl", "category=linear&symbol=BTCUSDT")["list"][0].clone();
-    assert_eq!((&row["side"], &row["avgEntryPrice"], &row["avgExitPrice"]), (&json!("Sell"), &json!("100"), &json!("100.5")));
+    assert_eq!(
+        (&row["side"], &row["avgEntryPrice"], &row["avgExitPrice"]),
+        (&json!("Sell"), &json!("100"), &json!("100.5"))
+    );
     assert_eq!((&row["openFee"], &row["closeFee"]), (&json!("0.055"), &json!("0.055275")));
     assert_eq!(row["closedPnl"], "0.389725");
     desk.audit();

@@ -29,7 +29,7 @@ fn shipped(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn is_room(name: &str) -> bool {
     let ours = ["core/src/", "feed/src/", "risk/src/", "gateway/src/"].iter().any(|room| name.starts_with(room));
-    ours && !name.ends_with("/tests.rs") && !name.contains("/tests/") && !name.ends_with("/testing.rs")
+    ours && !name.ends_with("tests.rs") && !name.contains("/tests/") && !name.ends_with("/testing.rs")
 }
 
 fn code(line: &str) -> &str {

@@ -203,7 +203,8 @@ impl Exchange {
         let mut clients = Vec::new();
         for (at, account) in config.accounts.iter().enumerate() {
             clients.push(engine.accounts.len());
-            let mut row = Account::new(900_000_001 + at as u64, account.wallet, symbols, false);
+            let mut row =
+                Account::new(900_000_001 + at as u64, account.wallet.min(command::MAX_WALLET), symbols, false);
             row.fees = account.fees;
             engine.accounts.push(row);
         }
@@ -394,7 +395,7 @@ impl Exchange {
                 .u("creationTime", self.now_ms())
                 .with("data", |out| text::array(out, &trades, |out, e| rows::fast(out, &self.engine, e)))
                 .end();
-            self.to_account(account, form, &out);
+            self.tell_account(account, form, &out);
         }
         self.private(account, "execution", |ex, out| {
             for (at, e) in fills.iter().enumerate() {
@@ -428,11 +429,11 @@ impl Exchange {
                     out.push(']');
                 })
                 .end();
-            self.to_account(account, &form, &out);
+            self.tell_account(account, &form, &out);
         }
     }
 
-    fn to_account(&mut self, account: usize, topic: &str, text: &str) {
+    fn tell_account(&mut self, account: usize, topic: &str, text: &str) {
         let Some(set) = self.subscribers.get(topic) else { return };
         let mine: Vec<u64> =
             set.iter().copied().filter(|c| self.conns.get(c).is_some_and(|c| c.account == Some(account))).collect();

@@ -231,7 +231,7 @@ impl Exchange {
             "vip" => self.config.accounts[client].vip = line.text("level")?.to_owned(),
             "bind" => {
                 let ip = line.text("ip")?;
-                let _: std::net::IpAddr = ip.parse().map_err(|_| format!("{ip} is no address"))?;
+                let _: core::net::IpAddr = ip.parse().map_err(|_| format!("{ip} is no address"))?;
                 self.config.accounts[client].keys[key].ips = vec![ip.to_owned()];
             }
             _ => {

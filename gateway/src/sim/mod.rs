@@ -18,6 +18,7 @@
 mod account;
 mod auth;
 mod book;
+mod change;
 mod codes;
 mod command;
 mod config;
@@ -29,7 +30,10 @@ mod house;
 mod lifecycle;
 mod limits;
 mod margin;
+mod matching;
 mod order;
+mod own;
+mod place;
 mod publish;
 mod query;
 mod request;
@@ -48,6 +52,7 @@ pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
 
 use account::Account;
 use conn::Conn;
+use core::net::IpAddr;
 use engine::{Engine, Event};
 use fault::{Class, Faults, Leaves};
 use feed::Feed;
@@ -55,7 +60,6 @@ use house::House;
 use keel_core::units::Wall;
 use limits::Limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use text::Obj;
 
 /// One thing that happens to the exchange.
@@ -452,3 +456,5 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod trials;
+#[cfg(test)]
+mod venue_tests;

@@ -9,10 +9,10 @@ use tungstenite::protocol::WebSocket;
 use tungstenite::{Message, client};
 
 /// HMAC-SHA256 by its definition: the slow twin of what the venue verifies with.
-pub(super) mod hmac_hex {
+mod hmac_hex {
     use sha2::{Digest, Sha256};
 
-    pub(in super::super) fn sign(secret: &str, text: &str) -> String {
+    pub(super) fn sign(secret: &str, text: &str) -> String {
         let mut key = [0u8; 64];
         key[..secret.len()].copy_from_slice(secret.as_bytes());
         let pad = |byte: u8| key.map(|k| k ^ byte);
@@ -22,15 +22,15 @@ pub(super) mod hmac_hex {
     }
 }
 
-pub(super) type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<TcpStream>;
 
-pub(super) fn dial(address: SocketAddr, path: &str) -> Socket {
+fn dial(address: SocketAddr, path: &str) -> Socket {
     let tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     client(format!("ws://{address}{path}"), tcp).unwrap().0
 }
 
-pub(super) fn say(socket: &mut Socket, text: &str) {
+fn say(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text.to_owned())).unwrap();
 }
 

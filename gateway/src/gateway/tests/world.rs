@@ -1,7 +1,7 @@
 //! The room, our order table and a simulated venue in one world, with a network between them that loses, delays and
 //! cuts. When the weather clears, our account of things must be the venue's: every order, every fill, every coin.
 
-use super::*;
+use super::super::*;
 use crate::sim::{
     AccountConfig, Config as VenueConfig, Exchange, Input as ToVenue, MarketSource, Output as FromVenue, Spec,
 };

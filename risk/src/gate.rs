@@ -402,6 +402,10 @@ impl permit::Gate for Gate {
     fn deadline(&self) -> Option<Mono> {
         Some(self.next_check)
     }
+
+    fn stops(&self) -> bool {
+        self.brake.global() >= State::CancelOnly
+    }
 }
 
 #[cfg(test)]

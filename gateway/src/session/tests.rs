@@ -1,3 +1,5 @@
+//! Conversations that begin, break and come back.
+
 use super::*;
 use crate::testing::{at, instruments};
 

@@ -6,12 +6,14 @@
 use hdrhistogram::Histogram;
 use keel_core::units::Wall;
 use keel_gateway::sim::{AccountConfig, Channel, Config, Exchange, Input, Output};
-use keel_tools::exchange::{Market, Options, Pace, spawn, venue};
+use keel_tools::exchange::{Lockstep, Market, Options, Pace, spawn, venue};
 use keel_tools::node::clock::{Stopwatch, system_wall};
 use keel_tools::tape::Tape;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tungstenite::{Message, client};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -25,6 +27,7 @@ fn main() {
     }
     book_updates_published_in_process(&paths);
     frames_over_a_loopback_socket(&paths);
+    lockstep_over_a_loopback_socket(&paths);
 }
 
 /// HMAC-SHA256 by its definition.
@@ -151,5 +154,44 @@ fn frames_over_a_loopback_socket(paths: &[PathBuf]) {
         "{got} frames over one plain loopback socket: {} frames/s",
         u128::from(got) * 1_000_000_000 / u128::from(nanos)
     );
+    running.join().unwrap();
+}
+
+#[derive(Default)]
+struct Reader(AtomicU64);
+
+impl Lockstep for Reader {
+    fn now_is(&self, _: u64) {}
+
+    fn quiescent(&self, frames_sent: u64, frames_received: u64) -> bool {
+        frames_received == 1 && self.0.load(Ordering::Acquire) == frames_sent
+    }
+}
+
+fn lockstep_over_a_loopback_socket(paths: &[PathBuf]) {
+    let market = Market::tapes(paths).unwrap();
+    let names = market.symbols();
+    let options = Options { venue: venue(&names, &names).unwrap(), hold: true, ..Options::default() };
+    let step = Arc::new(Reader::default());
+    let running = spawn(options, market, Pace::Lockstep(step.clone())).unwrap();
+    let tcp = TcpStream::connect(running.address).unwrap();
+    let (mut socket, _) = client(format!("ws://{}/v5/public/linear", running.address), tcp).unwrap();
+    let topics = r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT","publicTrade.ETHUSDT"]}"#;
+    socket.send(Message::text(topics)).unwrap();
+    socket.read().unwrap();
+    step.0.fetch_add(1, Ordering::AcqRel);
+    let watch = Stopwatch::new();
+    running.release();
+    socket.get_mut().set_nonblocking(true).unwrap();
+    let (start, mut got) = (watch.ticks(), 0u64);
+    while !running.ended() {
+        if socket.read().is_ok() {
+            got += 1;
+            step.0.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+    let nanos = watch.nanos(start, watch.ticks()).max(1);
+    let rate = u128::from(got) * 1_000_000_000 / u128::from(nanos);
+    println!("{got} frames one at a time in lockstep: {rate} frames/s");
     running.join().unwrap();
 }

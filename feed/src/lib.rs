@@ -6,6 +6,7 @@ pub mod decode;
 pub mod depth;
 pub mod instruments;
 mod json;
+pub mod pair;
 mod scan;
 pub mod session;
 pub mod topic;

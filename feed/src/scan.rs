@@ -9,6 +9,7 @@
 //!   6394390"      the point taken out: eight digits become a number at once, then the scale of two decimals
 //! ```
 
+use crate::decode::Key;
 use keel_core::units::{NumError, SCALE, parse_decimal};
 
 /// Quoted decimals longer than this are left to the general parser.
@@ -38,6 +39,12 @@ const fn eight_digits(chunk: u64) -> u64 {
     let pairs = ((chunk & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(2561)) >> 8;
     let fours = ((pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601)) >> 16;
     ((fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001)) >> 32
+}
+
+/// Non-zero when one of the eight bytes is a quote; its lowest set bit is the top bit of the first one.
+const fn first_quote(chunk: u64) -> u64 {
+    let zero = chunk ^ 0x2222_2222_2222_2222;
+    zero.wrapping_sub(0x0101_0101_0101_0101) & !zero & 0x8080_8080_8080_8080
 }
 
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
@@ -219,6 +226,20 @@ impl<'a> Scan<'a> {
         self.skip(length)?;
         self.lit(b"\"")?;
         Some(text)
+    }
+
+    /// A symbol up to and over its closing quote.
+    #[inline(always)]
+    pub(crate) fn symbol(&mut self) -> Option<Key> {
+        let bytes = self.rest.first_chunk::<24>()?;
+        let (chunks, _) = bytes.as_chunks::<8>();
+        let mut words = [0, 1, 2].map(|at: usize| u64::from_le_bytes(chunks[at]));
+        let at = words.iter().position(|word| first_quote(*word) != 0)?;
+        let used = (first_quote(words[at]).trailing_zeros() / 8) as usize;
+        words[at] &= !(u64::MAX << (8 * used));
+        words[at + 1..].fill(0);
+        self.skip(8 * at + used + 1)?;
+        Some(Key(words))
     }
 
     /// `true` or `false`.

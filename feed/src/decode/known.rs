@@ -18,16 +18,20 @@ pub(crate) fn parse(frame: &[u8], symbols: &Symbols, scratch: &mut Scratch) -> O
         return None;
     }
     let mut scan = Scan::new(frame);
+    if scan.eat(b"{\"topic\":\"orderbook.") {
+        let message = book(&mut scan, symbols, scratch)?;
+        scan.end()?;
+        return Some(message);
+    }
     if scan.eat(b"{\"topic\":\"") {
         let name = scan.text()?;
         let message = match Topic::parse(name) {
-            Topic::Book { depth, symbol } => book(&mut scan, scratch, depth, symbol, symbols.find(symbol)?)?,
             Topic::Trades(symbol) => trades(&mut scan, scratch, symbol, symbols.find(symbol)?)?,
             Topic::Ticker(symbol) => ticker(&mut scan, scratch, symbol, symbols.find(symbol)?)?,
             Topic::Bar { minutes, symbol } => bars(&mut scan, scratch, minutes, symbols.find(symbol)?)?,
             Topic::Liquidations(symbol) => liquidations(&mut scan, scratch, symbol, symbols.find(symbol)?)?,
             Topic::PriceLimit(symbol) => price_limit(&mut scan, scratch, symbol, symbols.find(symbol)?)?,
-            Topic::VenueStatus | Topic::Other => return None,
+            Topic::Book { .. } | Topic::VenueStatus | Topic::Other => return None,
         };
         scan.end()?;
         return Some(message);
@@ -93,17 +97,34 @@ fn short(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
+/// The depth in a topic: `50.`
 #[inline(always)]
-fn book(
-    scan: &mut Scan<'_>,
-    scratch: &mut Scratch,
-    depth: u16,
-    symbol: &[u8],
-    instrument: InstrumentId,
-) -> Option<Message> {
+fn depth(scan: &mut Scan<'_>) -> Option<u16> {
+    if scan.eat(b"50.") {
+        return Some(50);
+    }
+    if scan.eat(b"1.") {
+        return Some(1);
+    }
+    if scan.eat(b"200.") {
+        return Some(200);
+    }
+    if scan.eat(b"500.") {
+        return Some(500);
+    }
+    scan.lit(b"1000.").map(|()| 1000)
+}
+
+#[inline(always)]
+fn book(scan: &mut Scan<'_>, symbols: &Symbols, scratch: &mut Scratch) -> Option<Message> {
+    let depth = depth(scan)?;
+    let symbol = scan.symbol()?;
+    let instrument = symbols.find_key(symbol)?;
     let (snapshot, ts) = type_and_ts(scan)?;
     scan.lit(b",\"data\":{\"s\":\"")?;
-    same_symbol(scan, symbol)?;
+    if scan.symbol()? != symbol {
+        return None;
+    }
     scan.lit(b",\"b\":[")?;
     let bids = levels(scan, &mut scratch.levels, 0)?;
     scan.lit(b",\"a\":[")?;

@@ -29,6 +29,7 @@ use keel_core::event::{BookUpdate, Level, MarketEvent, Origin, Ticker};
 use keel_core::ids::{InstrumentId, MAX_INSTRUMENTS};
 use keel_core::instrument::Instruments;
 use keel_core::units::{Mono, NumError, Px, Qty, Wall};
+pub(crate) use table::Key;
 use table::Symbols;
 
 /// Frames longer than this are refused unread. The venue's largest, 1024 trades, is about 200 kB.

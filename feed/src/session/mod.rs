@@ -25,6 +25,7 @@ mod tests;
 use crate::decode::{AckOp, AckReason, Arrival, BookHead, DecodeError, Decoder, Message};
 use crate::depth::Step;
 use crate::topic::{Topic, interval_name};
+use keel_core::book::Book;
 use keel_core::event::{HealthReason, HealthState, MarketEvent, Ticker};
 use keel_core::ids::{InstrumentId, MAX_INSTRUMENTS};
 use keel_core::instrument::Instruments;
@@ -277,6 +278,18 @@ impl Session {
     #[must_use]
     pub const fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// How it was set up.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The book of an instrument and its update id, while in sequence.
+    #[must_use]
+    pub fn book(&self, instrument: InstrumentId) -> Option<(u64, &Book)> {
+        self.watches.get(instrument.index())?.book()
     }
 
     /// How each instrument's book stands, by id.

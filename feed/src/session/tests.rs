@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::decode::tests::instruments;
-use keel_core::book::Book;
 use keel_core::event::Health;
 
 const MS: u64 = 1_000_000;

@@ -4,6 +4,7 @@ use super::Config;
 use super::topics::Topics;
 use crate::decode::BookHead;
 use crate::depth::{State, Step, Stream};
+use keel_core::book::Book;
 use keel_core::event::{Health, HealthReason, HealthState, Level, MarketEvent, Origin, Ticker};
 use keel_core::ids::InstrumentId;
 use keel_core::instrument::Instrument;
@@ -73,6 +74,11 @@ impl Watch {
 
     pub(super) const fn instrument(&self) -> InstrumentId {
         self.instrument
+    }
+
+    pub(super) fn book(&self) -> Option<(u64, &Book)> {
+        let book = self.book.book();
+        (self.book.state() == State::Synced).then(|| (book.update_id(), book))
     }
 
     pub(super) const fn depth(&self) -> u16 {

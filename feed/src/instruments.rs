@@ -6,8 +6,8 @@
 use crate::decode::DecodeError;
 use crate::json::{Json, must, optional};
 use keel_core::event::Flag;
-use keel_core::ids::Symbol;
-use keel_core::instrument::{Instrument, Misfit};
+use keel_core::ids::{InstrumentId, Symbol};
+use keel_core::instrument::{Instrument, Instruments, Misfit};
 use keel_core::units::{Notional, Px, Qty, SCALE, Wall, parse_decimal};
 
 /// Bodies longer than this are refused unread; a page of 1000 rows is about 1.3 MB.
@@ -79,6 +79,39 @@ pub fn parse(body: &[u8]) -> Result<Page, PageError> {
         }
     }
     Ok(page)
+}
+
+/// What a refresh found different about an instrument in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Not on the list any more: delisted.
+    Gone,
+    /// No longer open for trading: halted, delivering.
+    Closed,
+    /// Open for trading again.
+    Open,
+    /// A grid, size, band or leverage is another: what was computed with the old one must be computed again.
+    Numbers,
+}
+
+/// Compares a table in use with rows just fetched, all pages together. Fees are not on the page and not compared. A
+/// table is fixed after the start: the caller decides whether to stop trading or to start over.
+pub fn changes<'a>(
+    table: &'a Instruments,
+    fetched: &'a [Instrument],
+) -> impl Iterator<Item = (InstrumentId, Changed)> + 'a {
+    table.rows().iter().filter_map(|have| {
+        let Some(new) = fetched.iter().find(|row| row.symbol == have.symbol) else {
+            return Some((have.id, Changed::Gone));
+        };
+        let comparable = Instrument { id: have.id, taker_fee: have.taker_fee, maker_fee: have.maker_fee, ..*new };
+        match (have.trading.is_set(), new.trading.is_set()) {
+            (true, false) => Some((have.id, Changed::Closed)),
+            (false, true) => Some((have.id, Changed::Open)),
+            _ if comparable != *have => Some((have.id, Changed::Numbers)),
+            _ => None,
+        }
+    })
 }
 
 fn lossless(text: &[u8]) -> String {
@@ -240,6 +273,28 @@ mod tests {
         assert!(!closed.rows[0].trading.is_set(), "listed, not open");
         let listing = ROW.replace("\"isPreListing\":false", "\"isPreListing\":true");
         assert!(!parse(page(&[&listing], "\"\"").as_bytes()).unwrap().rows[0].trading.is_set());
+    }
+
+    #[test]
+    fn a_refresh_names_what_changed() {
+        let fetched = |row: &str| parse(page(&[row], "\"\"").as_bytes()).unwrap().rows;
+        let mut row = fetched(ROW)[0];
+        row.taker_fee = 55_000;
+        let table = Instruments::new([row]).unwrap();
+        let halted = ROW.replace("\"Trading\"", "\"Closed\"");
+        let finer = ROW.replace("\"tickSize\":\"0.01\"", "\"tickSize\":\"0.005\"");
+        let other = ROW.replace("ABCUSDT", "XYZUSDT");
+        for (row, expected) in [
+            (ROW, None),
+            (&halted, Some(Changed::Closed)),
+            (&finer, Some(Changed::Numbers)),
+            (&other, Some(Changed::Gone)),
+        ] {
+            let rows = fetched(row);
+            assert_eq!(changes(&table, &rows).next().map(|(_, what)| what), expected, "{row}");
+        }
+        let closed = Instruments::new([Instrument { trading: Flag::No, ..row }]).unwrap();
+        assert_eq!(changes(&closed, &fetched(ROW)).next(), Some((InstrumentId(0), Changed::Open)));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl<'a> Scan<'a> {
 
     #[inline(always)]
     fn long_int(&mut self, first: u64) -> Option<u64> {
-        let Some(second) = self.chunk(8) else { return self.int_by_digit() };
+        let Some(second) = self.chunk(8) else { return self.last_int(first) };
         let tail = leading_digits(second);
         if tail == 8 || self.rest[0] == b'0' {
             return self.int_by_digit();
@@ -142,6 +142,18 @@ impl<'a> Scan<'a> {
         let low = if tail == 0 { 0 } else { eight_digits(second << (64 - 8 * tail)) };
         self.skip(8 + tail)?;
         self.number_ends().then_some(eight_digits(first) * POW10[tail] + low)
+    }
+
+    /// At the end of a frame: less than eight bytes behind the first eight digits.
+    fn last_int(&mut self, first: u64) -> Option<u64> {
+        let tail = self.rest[8..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if self.rest[0] == b'0' {
+            return None;
+        }
+        let digits = self.rest[8..8 + tail].iter();
+        let value = digits.fold(eight_digits(first), |value, digit| value * 10 + u64::from(digit - b'0'));
+        self.skip(8 + tail)?;
+        self.number_ends().then_some(value)
     }
 
     #[cold]

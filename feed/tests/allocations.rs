@@ -10,7 +10,7 @@ const CORPUS: &str = include_str!("../corpus/known.jsonl");
 
 fn instruments(symbols: &[&str]) -> Instruments {
     let row = |symbol: &&str| Instrument {
-        symbol: Symbol::new(symbol.as_bytes()).unwrap(),
+        symbol: Symbol::new(symbol.as_bytes()).expect("a symbol"),
         tick: Px::from_raw(1),
         min_px: Px::from_raw(1),
         max_px: Px::MAX,
@@ -22,7 +22,7 @@ fn instruments(symbols: &[&str]) -> Instruments {
         max_leverage: 100,
         ..Instrument::default()
     };
-    Instruments::new(symbols.iter().map(row)).unwrap()
+    Instruments::new(symbols.iter().map(row)).expect("a table")
 }
 
 struct Feed {
@@ -35,7 +35,7 @@ impl Feed {
     fn new(symbol: &str) -> Self {
         let topics = Topics { touch: true, liquidations: true, price_limit: true, bars: 1, ..Topics::default() };
         let config = Config { topics, late_after: 0, disagree_bps: 0, ..Config::default() };
-        let session = Session::new(config, &instruments(&[symbol])).unwrap();
+        let session = Session::new(config, &instruments(&[symbol])).expect("a session");
         let now = Now { mono: Mono::from_nanos(1), wall: Wall::from_millis(1_900_000_000_000) };
         let mut feed = Self { session, now, facts: 0 };
         feed.turn(Input::Connected);

@@ -10,6 +10,7 @@
 //! ```
 
 mod floors;
+mod load;
 mod ours;
 mod peers;
 
@@ -83,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     report(&mut all);
+    load::run(&path)?;
     println!("all books end at {touch:?}");
     Ok(())
 }

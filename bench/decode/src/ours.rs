@@ -77,7 +77,11 @@ pub fn all() -> Vec<Contestant> {
             if updates.is_empty() {
                 let mut decoder = Decoder::new(&instruments());
                 for message in messages {
-                    let keep = &mut |event| if let MarketEvent::Book(part) = event { updates.push(part) };
+                    let keep = &mut |event| {
+                        if let MarketEvent::Book(part) = event {
+                            updates.push(part)
+                        }
+                    };
                     decoder.decode(message, Arrival::default(), keep).expect("a book message");
                 }
             }

@@ -91,11 +91,12 @@ mod barter {
         let map: Map<u32> = [(first.id().expect("an id"), 0u32)].into_iter().collect();
         let (tx, _rx) = tokio::sync::mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let init = <BybitOrderBooksL2Transformer<u32> as ExchangeTransformer<
-            BybitPerpetualsUsd,
-            u32,
-            OrderBooksL2,
-        >>::init(map, &[], tx);
+        let init =
+            <BybitOrderBooksL2Transformer<u32> as ExchangeTransformer<BybitPerpetualsUsd, u32, OrderBooksL2>>::init(
+                map,
+                &[],
+                tx,
+            );
         let mut transformer = runtime.block_on(init).expect("a transformer");
         let mut book = OrderBook::default();
         for message in messages {

@@ -63,7 +63,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let session = |seed| {
-            let config = Config { silent_after: 3600_000 * MS, late_after: 0, seed, ..Config::default() };
+            let config = Config { silent_after: 3_600_000 * MS, late_after: 0, seed, ..Config::default() };
             Session::new(config, &instruments(&["ABCUSDT"])).unwrap()
         };
         let now = Now { mono: Mono::from_nanos(9), wall: Wall::from_millis(1_900_000_000_000) };

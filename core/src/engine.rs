@@ -141,6 +141,10 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             Input::Command(command) => self.command(now, cause, command),
             Input::Timer(_) => self.timer(now, cause),
         }
+        if !self.sweeping && self.gate.stops() {
+            self.sweeping = true;
+            self.sweep(now, cause);
+        }
     }
 
     /// The next order to send.

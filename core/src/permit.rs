@@ -55,6 +55,8 @@ pub trait Gate {
     fn tick(&mut self, now: Now);
     /// When [`Self::tick`] wants to be called.
     fn deadline(&self) -> Option<Mono>;
+    /// Must every open order go? True from `CancelOnly` on, whoever brought it there.
+    fn stops(&self) -> bool;
     /// May this order leave?
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Self::Approved, Self::Refused>;
 }

@@ -38,6 +38,8 @@ impl Record for Answer {
 #[derive(Debug, Default)]
 struct Script {
     refuse: bool,
+    tripped: bool,
+    trip_when_long: bool,
     open: i64,
     position: Position,
 }
@@ -56,10 +58,14 @@ impl Gate for Script {
     }
     fn position(&mut self, _: Now, _: InstrumentId, position: &Position) {
         self.position = *position;
+        self.tripped = position.size.raw() > 0 && self.trip_when_long;
     }
     fn tick(&mut self, _: Now) {}
     fn deadline(&self) -> Option<Mono> {
         None
+    }
+    fn stops(&self) -> bool {
+        self.tripped
     }
     fn judge(&mut self, _: Now, order: &Order, _: &Context<'_>) -> Result<Answer, Answer> {
         if self.refuse && order.op != Op::Cancel {
@@ -116,6 +122,14 @@ const BTC: InstrumentId = InstrumentId(0);
 
 impl<'a> Bench<'a> {
     fn new(log: &'a Memo) -> Self {
+        Self::with(log, Script::default())
+    }
+
+    fn tripping(log: &'a Memo) -> Self {
+        Self::with(log, Script { trip_when_long: true, ..Script::default() })
+    }
+
+    fn with(log: &'a Memo, gate: Script) -> Self {
         let dec = |text: &str| keel_core::units::parse_decimal(text.as_bytes()).unwrap();
         let instrument = Instrument {
             symbol: Symbol::new(b"BTCUSDT").unwrap(),
@@ -134,11 +148,8 @@ impl<'a> Bench<'a> {
         let instruments = Instruments::new([instrument]).unwrap();
         let quoter = Quoter::new(StrategyId(0), QuoterParams::default());
         let now = Now { mono: Mono::from_millis(1_000), wall: Wall::from_millis(1_700_000_000_000) };
-        let mut bench = Self {
-            engine: Engine::new(&instruments, 7, quoter, Sizing::default(), Script::default(), Pen(log)),
-            log,
-            now,
-        };
+        let mut bench =
+            Self { engine: Engine::new(&instruments, 7, quoter, Sizing::default(), gate, Pen(log)), log, now };
         bench.market(&MarketEvent::Health(Health { state: HealthState::Synced, ..Health::default() }));
         bench
     }
@@ -269,6 +280,25 @@ fn a_halt_cancels_what_is_open_until_nothing_is() {
     bench.feed(Input::Timer(Timer::default()));
     assert_eq!(bench.engine.counts().unknown, 2, "silence makes them unknown, never gone");
     assert_eq!(bench.engine.gate().open, orders.iter().map(|o| o.qty.raw()).sum::<i64>());
+}
+
+#[test]
+fn a_gate_that_trips_by_itself_ends_what_is_open_at_once() {
+    let log = Memo::default();
+    let mut bench = Bench::tripping(&log);
+    let orders = bench.book(60_000, 60_001);
+    orders.iter().for_each(|order| bench.live(order));
+    let fill = Fill {
+        client: orders[0].client,
+        px: orders[0].px,
+        qty: orders[0].qty,
+        exec: VenueId::new(b"e-1").unwrap(),
+        kind: ExecKind::Trade,
+        side: Side::Buy,
+        ..Fill::default()
+    };
+    let cancels = bench.feed(Input::Exec(&ExecEvent::Fill(fill)));
+    assert!(cancels.iter().any(|o| (o.op, o.client) == (Op::Cancel, orders[1].client)), "{cancels:?}");
 }
 
 #[test]

@@ -493,8 +493,4 @@ fn react(budget: &mut Budget, now: Now, luck: &mut u64, ack: &Ack) {
 }
 
 #[cfg(test)]
-mod cost_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world_tests;

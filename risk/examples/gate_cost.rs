@@ -6,6 +6,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     reason = "a measurement owns its clock"
 )]
@@ -123,7 +124,7 @@ fn desk() -> Gate {
 fn near_limit(gate: &Gate) -> Limits {
     let mut worst: Vec<f64> = gate.outcomes().unwrap().worst().collect();
     let var = measure(&mut worst, 100).unwrap().var;
-    let max_loss = Notional::whole(i64::try_from(var.ceil() as u64).unwrap() + 1_000);
+    let max_loss = Notional::whole(var as i64 + 1_000);
     let tail = Some(TailLimits { tail: 100, max_loss, max_shortfall: Notional::whole(900_000) });
     Limits { version: 2, tail, ..gate.limits().clone() }
 }

@@ -68,7 +68,7 @@ pub(crate) static CHECKS: [Check; 39] = [
     check(Refusal::Spread, RISK, spread),
     check(Refusal::MarkGap, RISK, mark_gap),
     check(Refusal::LinkDown, RISK, |q| Measure::holds(q.gate.venue.is_ready())),
-    check(Refusal::Unreconciled, RISK, |q| Measure::holds(q.gate.venue.reconciled && !q.gate.exposure.lost())),
+    check(Refusal::Unreconciled, RISK, reconciled),
     check(Refusal::Unproven, RISK, |q| Measure::holds(q.gate.exposure.unknown() <= q.gate.limits.max_unproven)),
     check(Refusal::Maintenance, RISK, maintenance),
     // rate
@@ -384,6 +384,11 @@ fn stale_book(q: &Question<'_>) -> Measure {
         (Some(_), Some(at)) if q.market.synced => Measure::at_most(q.now.mono.since(at).into(), limit),
         _ => Measure::missing(limit),
     }
+}
+
+fn reconciled(q: &Question<'_>) -> Measure {
+    let venue = &q.gate.venue;
+    Measure::holds(venue.reconciled && !venue.mismatch && !q.gate.exposure.lost())
 }
 
 fn stale_mark(q: &Question<'_>) -> Measure {

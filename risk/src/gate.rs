@@ -22,7 +22,7 @@ use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Readings, Trips};
 use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
 use crate::watch::{Market, Venue, millis};
-use keel_core::event::{Command, CommandKind, ExecEvent, ExecKind, MarketEvent, Op, Order, Wallet};
+use keel_core::event::{Channel, Command, CommandKind, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet};
 use keel_core::ids::{ClientId, InstrumentId, StrategyId};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::Change;
@@ -225,6 +225,12 @@ impl Gate {
         self.brake.hold(self.trips.worst().0.state());
     }
 
+    /// Our positions beside the venue's.
+    fn compare(&mut self, now: Now) {
+        let pairs = self.markets.iter_mut().zip(self.exposure.holdings());
+        self.venue.mismatch = pairs.fold(false, |any, (market, ours)| market.compare(now.mono, ours.position) || any);
+    }
+
     /// The slow measures, once an interval.
     fn read(&mut self) {
         let of =
@@ -329,6 +335,14 @@ impl permit::Gate for Gate {
                 let profit = self.profit();
                 self.trips.wallet(wallet.equity, profit);
             }
+            ExecEvent::Position(position) => {
+                if let Some(market) = self.markets.get_mut(position.instrument.index()) {
+                    market.theirs = Some(position.size);
+                }
+            }
+            ExecEvent::Link(link) if link.channel == Channel::Private && link.state != LinkState::Ready => {
+                self.markets.iter_mut().for_each(|market| market.theirs = None);
+            }
             ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
                 if let Some(conduct) = self.conduct(fill.client) {
                     conduct.executions.count(now.mono);
@@ -369,6 +383,7 @@ impl permit::Gate for Gate {
     }
 
     fn tick(&mut self, now: Now) {
+        self.compare(now);
         if now.mono < self.next_check {
             return self.look(now);
         }
@@ -386,6 +401,10 @@ impl permit::Gate for Gate {
 
     fn deadline(&self) -> Option<Mono> {
         Some(self.next_check)
+    }
+
+    fn stops(&self) -> bool {
+        self.brake.global() >= State::CancelOnly
     }
 }
 

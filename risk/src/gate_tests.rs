@@ -492,3 +492,43 @@ fn margin_and_catastrophes_are_watched_on_time_alone() {
     desk.gate.tick(desk.now);
     assert_eq!(desk.gate.brake().global(), State::Halted);
 }
+
+#[test]
+fn a_position_that_differs_from_the_venues_stops_new_risk_until_they_agree() {
+    use keel_core::event::VenuePosition;
+    let mut desk = Desk::new(limits());
+    let tell = |desk: &mut Desk, size: &str| {
+        let position = VenuePosition { size: qty(size), ..VenuePosition::default() };
+        desk.gate.exec(desk.now, &ExecEvent::Position(position));
+        desk.gate.tick(desk.now);
+    };
+    let rows: [(&str, u64, &[Refusal]); 4] =
+        [("1", 0, &[]), ("1", 2_999, &[]), ("1", 1, &[Refusal::Unreconciled]), ("0", 0, &[])];
+    for (at, (size, later, expected)) in rows.into_iter().enumerate() {
+        desk.pass(later);
+        tell(&mut desk, size);
+        let order = desk.order(Side::Buy, "0.001", &format!("4900{at}"));
+        check(&mut desk, &order, expected);
+    }
+}
+
+#[test]
+fn new_limits_forget_nothing() {
+    let mut desk = Desk::new(limits());
+    for at in 0..5 {
+        let order = desk.order(Side::Buy, "0.001", &format!("4900{at}"));
+        assert_eq!(desk.place(&order).failing, 0);
+    }
+    let order = desk.order(Side::Buy, "0.001", "48000");
+    let tokens = |decision: Decision| decision.measure(Refusal::MessageRate).unwrap().limit;
+    let before = tokens(desk.ask(&order));
+    let mut next = limits();
+    next.version = 2;
+    next.instrument.max_order_value = Notional::whole(10);
+    desk.gate.reload(desk.now, next.clone(), &table()).unwrap();
+    assert_eq!(desk.gate.reload(desk.now, next, &table()), Err(LimitsError::Range("version")), "a version once");
+    let order = desk.order(Side::Buy, "0.001", "47000");
+    let decision = desk.ask(&order);
+    assert_eq!((decision.first, decision.limits, tokens(decision)), (Refusal::OrderValue, 2, before - 1));
+    assert_eq!(desk.gate.exposure().orders(), 5);
+}

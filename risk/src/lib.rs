@@ -26,7 +26,7 @@
 //! | 15 | `Spread` | The spread is too wide. |
 //! | 16 | `MarkGap` | Mid and mark, or mark and index, disagree. |
 //! | 17 | `LinkDown` | The private stream or the order link is not ready. |
-//! | 18 | `Unreconciled` | Orders and positions were not compared with the venue since the last break. |
+//! | 18 | `Unreconciled` | Orders and positions were not compared with the venue since the last break, or a position differs. |
 //! | 19 | `Unproven` | The venue owes us proof of an earlier order. |
 //! | 20 | `Maintenance` | The venue is in maintenance, or funding is about to be exchanged. |
 //! | 21 | `MessageRate` | Too many messages (tokens needed, tokens left). |

@@ -80,7 +80,7 @@ refusals! {
     15 Spread Slot::None, "The spread is too wide.";
     16 MarkGap Slot::None, "Mid and mark, or mark and index, disagree.";
     17 LinkDown Slot::None, "The private stream or the order link is not ready.";
-    18 Unreconciled Slot::None, "Orders and positions were not compared with the venue since the last break.";
+    18 Unreconciled Slot::None, "Orders and positions were not compared with the venue since the last break, or a position differs.";
     19 Unproven Slot::None, "The venue owes us proof of an earlier order.";
     20 Maintenance Slot::None, "The venue is in maintenance, or funding is about to be exchanged.";
     21 MessageRate Slot::Count(0), "Too many messages (tokens needed, tokens left).";

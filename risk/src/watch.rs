@@ -4,7 +4,7 @@
 //! of its own: what was not said is missing, and missing refuses.
 
 use keel_core::event::{Channel, ExecEvent, HealthState, LinkState, MarketEvent, VenueStatus};
-use keel_core::units::{Mono, Px, Wall};
+use keel_core::units::{Mono, Px, Qty, Wall};
 
 /// One instrument's market.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,10 @@ pub(crate) struct Market {
     pub(crate) buy_max: Px,
     /// Lowest price a sell may carry; zero when unknown.
     pub(crate) sell_min: Px,
+    /// The venue's word for our position; `None` before the first, or when the stream broke since.
+    pub(crate) theirs: Option<Qty>,
+    /// Since when it differs from ours.
+    pub(crate) differs: Option<Mono>,
 }
 
 impl Market {
@@ -50,12 +54,30 @@ impl Market {
     }
 }
 
+/// Nanoseconds the venue's word for a position may differ from ours: fills and positions come on streams of their own.
+pub(crate) const MISMATCH: u64 = 3_000_000_000;
+
+impl Market {
+    /// Compares the venue's word with our own. True when they differ for too long.
+    pub(crate) fn compare(&mut self, now: Mono, ours: Qty) -> bool {
+        match self.theirs {
+            Some(theirs) if theirs != ours => now.since(*self.differs.get_or_insert(now)) >= MISMATCH,
+            _ => {
+                self.differs = None;
+                false
+            }
+        }
+    }
+}
+
 /// The venue as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Venue {
     links: [LinkState; 4],
     /// Orders and positions were compared since the private stream last broke.
     pub(crate) reconciled: bool,
+    /// Some position differs from the venue's for too long.
+    pub(crate) mismatch: bool,
     maintenance: bool,
 }
 

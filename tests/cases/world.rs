@@ -44,16 +44,6 @@ pub trait Around {
     fn around<T>(&mut self, hot: bool, work: impl FnOnce() -> T) -> T;
 }
 
-/// Nothing around anything.
-#[derive(Debug, Default)]
-pub struct Plain;
-
-impl Around for Plain {
-    fn around<T>(&mut self, _: bool, work: impl FnOnce() -> T) -> T {
-        work()
-    }
-}
-
 /// Both sides and everything between them.
 pub struct World<A> {
     pub venue: Exchange,
@@ -80,7 +70,13 @@ impl<A: Around> World<A> {
         let log = Writer::in_memory(256 << 20).unwrap();
         let quoter = Quoter::new(StrategyId(0), QuoterParams::default());
         let engine = Engine::new(&instruments, 1, quoter, Sizing::default(), gate, log);
-        let room = GatewayConfig { run: 1, self_match: SelfMatch::CancelMaker, executions_since: now.wall, seed };
+        let room = GatewayConfig {
+            run: 1,
+            self_match: SelfMatch::CancelMaker,
+            executions_since: now.wall,
+            seed,
+            guarded: false,
+        };
         let gateway = Gateway::new(signer, &instruments, &room);
         let (post, market) = (VecDeque::new(), VecDeque::with_capacity(4096));
         Self { venue, feed, engine, gateway, around, now, post, market, exec: Vec::with_capacity(4096) }
@@ -135,16 +131,16 @@ impl<A: Around> World<A> {
     fn settle(&mut self) {
         loop {
             if let Some(output) = self.venue.poll() {
-                self.from_venue(output);
+                self.heard(output);
             } else if let Some(post) = self.post.pop_front() {
-                self.to_venue(post);
+                self.deliver(post);
             } else {
                 return;
             }
         }
     }
 
-    fn from_venue(&mut self, output: Output) {
+    fn heard(&mut self, output: Output) {
         match output {
             Output::Send { conn: PUBLIC, bytes } => self.hear_public(FeedInput::Frame { bytes: &bytes, ticks: 1 }),
             Output::Send { conn, bytes } => {
@@ -164,7 +160,7 @@ impl<A: Around> World<A> {
         }
     }
 
-    fn to_venue(&mut self, post: Post) {
+    fn deliver(&mut self, post: Post) {
         let wall = self.now.wall;
         match post {
             Post::ToVenue(conn, bytes) => self.venue.handle(wall, SimInput::Frame { conn, bytes: &bytes }),

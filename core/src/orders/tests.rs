@@ -2,6 +2,8 @@
 //! everything late, twice and out of order.
 
 use super::*;
+use crate::event::Flag;
+use crate::units::Px;
 use proptest::prelude::*;
 
 const OK: i32 = 0;

@@ -1,3 +1,5 @@
+//! Frames of the private and trade sockets, recorded and made up, and what the decoder makes of them.
+
 use super::*;
 use crate::testing::{captures, instruments};
 use keel_core::event::{ExecKind, OrderStatus, Side, TimeInForce};

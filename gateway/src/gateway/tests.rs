@@ -1,3 +1,8 @@
+//! The room alone, its sessions and answers scripted; `world` puts it before a venue, `cost` measures it.
+
+mod cost;
+mod world;
+
 use super::*;
 use crate::testing::{at, instruments};
 use keel_core::event::{Op, OrderStatus, Reconciliation};
@@ -8,8 +13,8 @@ const OK: &str = r#"{"success":true,"ret_msg":"","op":"auth","conn_id":"p1"}"#;
 const SUBSCRIBED: &str = r#"{"success":true,"ret_msg":"","op":"subscribe","conn_id":"p1"}"#;
 
 /// The room, a clock, and everything it said.
-pub(super) struct Room {
-    pub(super) gateway: Gateway,
+struct Room {
+    gateway: Gateway,
     millis: u64,
     facts: Vec<ExecEvent>,
     sent: Vec<(Channel, String)>,
@@ -81,7 +86,7 @@ impl Room {
         self.say(Channel::Private, SUBSCRIBED);
     }
 
-    pub(super) fn live() -> Self {
+    fn live() -> Self {
         let mut room = Self::new();
         room.links_up();
         room.answer("/v5/order/realtime", &list(""));
@@ -123,7 +128,7 @@ fn row(link: &str) -> String {
     )
 }
 
-pub(super) fn buy(count: u32) -> Order {
+fn buy(count: u32) -> Order {
     Order { client: ClientId::new(1, count), px: Px::whole(20), qty: Qty::whole(1), ..Order::default() }
 }
 

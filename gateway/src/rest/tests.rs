@@ -1,3 +1,5 @@
+//! Calls as they go on the wire, and answers as they come.
+
 use super::*;
 use crate::decode::{DecodeError, Decoder, Source};
 use crate::encode::SelfMatch;

@@ -27,6 +27,8 @@ use super::{Exchange, feed};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty, parse_decimal};
 
+/// USDT one account may hold: with the highest leverage its positions still fit the units. More is refused.
+pub(super) const MAX_WALLET: Notional = Notional::whole(100_000_000);
 /// Accounts one exchange may have; one more is refused.
 const MAX_ACCOUNTS: usize = 10_000;
 
@@ -117,11 +119,11 @@ impl Exchange {
             "deposit" | "withdraw" => {
                 let account = self.account_arg(&line)?;
                 let amount = Notional::from_raw(line.decimal("amount")?);
-                if amount <= Notional::ZERO || amount > Notional::MAX {
-                    return Err("amount must be positive".to_owned());
+                if amount <= Notional::ZERO || amount > MAX_WALLET {
+                    return Err("amount must be positive, at most 100,000,000".to_owned());
                 }
                 let signed = if line.verb == "deposit" { amount } else { -amount };
-                if self.engine.accounts[account].wallet + signed > Notional::MAX {
+                if self.engine.accounts[account].wallet + signed > MAX_WALLET {
                     return Err("no wallet holds that much".to_owned());
                 }
                 if signed < Notional::ZERO && self.engine.totals(account).available() < amount {
@@ -193,8 +195,8 @@ impl Exchange {
     fn add_account(&mut self, line: &Line<'_>) -> Result<(), String> {
         let (key, secret) = (line.text("key")?, line.text("secret")?);
         let wallet = Notional::from_raw(line.raw("wallet")?.unwrap_or(0));
-        if wallet < Notional::ZERO || wallet > Notional::MAX {
-            return Err("wallet must not be negative".to_owned());
+        if wallet < Notional::ZERO || wallet > MAX_WALLET {
+            return Err("wallet must be between 0 and 100,000,000".to_owned());
         }
         if self.key(key).is_some() {
             return Err(format!("the key {key} exists"));
@@ -229,7 +231,7 @@ impl Exchange {
             "vip" => self.config.accounts[client].vip = line.text("level")?.to_owned(),
             "bind" => {
                 let ip = line.text("ip")?;
-                let _: std::net::IpAddr = ip.parse().map_err(|_| format!("{ip} is no address"))?;
+                let _: core::net::IpAddr = ip.parse().map_err(|_| format!("{ip} is no address"))?;
                 self.config.accounts[client].keys[key].ips = vec![ip.to_owned()];
             }
             _ => {

@@ -1,8 +1,8 @@
 //! One WebSocket connection as the exchange sees it.
 
 use super::request::query;
+use core::net::IpAddr;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
 
 /// Which endpoint a socket was opened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,9 @@ use super::conn::Channel;
 use super::rng::Rng;
 use std::collections::{BTreeMap, VecDeque};
 
+/// The longest latency; a longer one is cut to it.
+const MAX_DELAY_MS: u64 = 3_600_000;
+
 /// What a frame is, as far as faults care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -183,8 +186,8 @@ impl Faults {
         let slow = line.verb == "slow";
         let delay = Delay {
             channel: line.channel()?,
-            ms: if slow { 0 } else { line.needed("ms")? },
-            jitter_ms: line.number("jitter_ms")?.unwrap_or(0),
+            ms: if slow { 0 } else { line.needed("ms")?.min(MAX_DELAY_MS) },
+            jitter_ms: line.number("jitter_ms")?.unwrap_or(0).min(MAX_DELAY_MS),
             bytes_per_s: if slow { line.needed("bytes_per_s")?.max(1) } else { 0 },
             until_ms: until?,
         };
@@ -281,9 +284,7 @@ impl Faults {
         let mut at = now_ms;
         for delay in self.delays.iter().filter(|d| d.channel == channel && now_ms < d.until_ms) {
             at += delay.ms + self.rng.below(delay.jitter_ms + 1);
-            if delay.bytes_per_s > 0 {
-                at += bytes * 1_000 / delay.bytes_per_s;
-            }
+            at += (bytes * 1_000).checked_div(delay.bytes_per_s).unwrap_or(0);
         }
         let queue = self.late.get(&conn);
         let behind = queue.and_then(|q| q.back()).map(|(at, _)| *at);

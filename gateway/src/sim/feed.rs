@@ -203,11 +203,11 @@ pub(super) fn levels(book: &Book, side: Side, depth: usize) -> Vec<(Px, Qty)> {
     while out.len() < depth {
         let next = match (real.peek().copied(), ghost.peek().copied()) {
             (Some(r), Some(g)) if r.0 == g.0 => {
-                (real.next(), ghost.next());
+                real.next();
+                ghost.next();
                 (r.0, r.1 + g.1)
             }
             (Some(r), Some(g)) if better(g.0, r.0) => {
-                let _ = r;
                 ghost.next();
                 g
             }

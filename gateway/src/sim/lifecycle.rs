@@ -6,6 +6,9 @@ use super::order::{Execution, Kind, Order, Place, Smp, Status, Tif, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 
+/// Account, symbol, position index.
+type Leg = (usize, usize, u8);
+
 impl Engine {
     /// Prices of a symbol moved: conditional orders, stops of positions, and accounts in need look again.
     pub(super) fn prices_moved(&mut self, now_ms: u64, symbol: usize) {
@@ -99,7 +102,7 @@ impl Engine {
         (create_type, stop_type): (&'static str, &'static str),
     ) {
         let side = if size.raw() > 0 { Side::Sell } else { Side::Buy };
-        let mut order = self.venue_order(now_ms, account, symbol, idx, side, size.abs(), create_type);
+        let mut order = self.venue_order(now_ms, (account, symbol, idx), side, size.abs(), create_type);
         order.stop_type = stop_type;
         self.execute(now_ms, order);
     }
@@ -107,9 +110,7 @@ impl Engine {
     fn venue_order(
         &mut self,
         now_ms: u64,
-        account: usize,
-        symbol: usize,
-        idx: u8,
+        (account, symbol, idx): Leg,
         side: Side,
         qty: Qty,
         create_type: &'static str,
@@ -281,7 +282,7 @@ impl Engine {
         let (side, of) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
         let bust = self.quotes[symbol].mark;
         self.events.push(Event::Liquidated(symbol, of, size.abs(), bust));
-        let order = self.venue_order(now_ms, account, symbol, idx, side, size.abs(), create_type);
+        let order = self.venue_order(now_ms, (account, symbol, idx), side, size.abs(), create_type);
         self.execute(now_ms, order);
         let left = self.closable(account, symbol, idx, side).min(size.abs());
         if !left.is_zero() {
@@ -325,12 +326,12 @@ impl Engine {
             }
             left -= size;
             self.set_status(other, symbol, leg, PositionStatus::Adl);
-            self.pass_through(now_ms, (other, leg), symbol, side.opposite(), mark, size, "CreateByAdl_PassThrough");
+            self.pass_through(now_ms, (other, symbol, leg), side.opposite(), mark, size, "CreateByAdl_PassThrough");
             self.set_status(other, symbol, leg, PositionStatus::Normal);
-            self.pass_through(now_ms, (account, idx), symbol, side, mark, size, "CreateByTakeOver_PassThrough");
+            self.pass_through(now_ms, (account, symbol, idx), side, mark, size, "CreateByTakeOver_PassThrough");
         }
         if !left.is_zero() {
-            self.pass_through(now_ms, (account, idx), symbol, side, mark, left, "CreateByTakeOver_PassThrough");
+            self.pass_through(now_ms, (account, symbol, idx), side, mark, left, "CreateByTakeOver_PassThrough");
             self.market_fill(symbol, side.opposite(), mark, left);
         }
     }
@@ -339,14 +340,13 @@ impl Engine {
     fn pass_through(
         &mut self,
         now_ms: u64,
-        (account, idx): (usize, u8),
-        symbol: usize,
+        (account, symbol, idx): Leg,
         side: Side,
         px: Px,
         qty: Qty,
         create_type: &'static str,
     ) {
-        let mut order = self.venue_order(now_ms, account, symbol, idx, side, qty, create_type);
+        let mut order = self.venue_order(now_ms, (account, symbol, idx), side, qty, create_type);
         order.px = px;
         self.fill(now_ms, &mut order, px, qty, false);
         self.announce(&order);

@@ -1,7 +1,7 @@
 //! Rate limits: a rolling second per account and endpoint, and five seconds per address.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 
 /// What the rate headers say after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@
 mod account;
 mod auth;
 mod book;
+mod change;
 mod codes;
 mod command;
 mod config;
@@ -29,7 +30,10 @@ mod house;
 mod lifecycle;
 mod limits;
 mod margin;
+mod matching;
 mod order;
+mod own;
+mod place;
 mod publish;
 mod query;
 mod request;
@@ -48,6 +52,7 @@ pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
 
 use account::Account;
 use conn::Conn;
+use core::net::IpAddr;
 use engine::{Engine, Event};
 use fault::{Class, Faults, Leaves};
 use feed::Feed;
@@ -55,7 +60,6 @@ use house::House;
 use keel_core::units::Wall;
 use limits::Limits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use text::Obj;
 
 /// One thing that happens to the exchange.
@@ -203,7 +207,8 @@ impl Exchange {
         let mut clients = Vec::new();
         for (at, account) in config.accounts.iter().enumerate() {
             clients.push(engine.accounts.len());
-            let mut row = Account::new(900_000_001 + at as u64, account.wallet, symbols, false);
+            let mut row =
+                Account::new(900_000_001 + at as u64, account.wallet.min(command::MAX_WALLET), symbols, false);
             row.fees = account.fees;
             engine.accounts.push(row);
         }
@@ -394,7 +399,7 @@ impl Exchange {
                 .u("creationTime", self.now_ms())
                 .with("data", |out| text::array(out, &trades, |out, e| rows::fast(out, &self.engine, e)))
                 .end();
-            self.to_account(account, form, &out);
+            self.tell_account(account, form, &out);
         }
         self.private(account, "execution", |ex, out| {
             for (at, e) in fills.iter().enumerate() {
@@ -428,11 +433,11 @@ impl Exchange {
                     out.push(']');
                 })
                 .end();
-            self.to_account(account, &form, &out);
+            self.tell_account(account, &form, &out);
         }
     }
 
-    fn to_account(&mut self, account: usize, topic: &str, text: &str) {
+    fn tell_account(&mut self, account: usize, topic: &str, text: &str) {
         let Some(set) = self.subscribers.get(topic) else { return };
         let mine: Vec<u64> =
             set.iter().copied().filter(|c| self.conns.get(c).is_some_and(|c| c.account == Some(account))).collect();
@@ -451,3 +456,5 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod trials;
+#[cfg(test)]
+mod venue_tests;

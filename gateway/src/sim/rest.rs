@@ -6,8 +6,8 @@ use super::request::{self, Body};
 use super::text::{Obj, array};
 use super::ws::{Done, check_clock};
 use super::{Exchange, Output, auth};
+use core::net::IpAddr;
 use serde_json::Value;
-use std::net::IpAddr;
 
 /// Milliseconds the address limit counts over.
 const IP_SPAN_MS: u64 = 5_000;

@@ -24,7 +24,7 @@ impl Rng {
 
     /// Uniform in `0..n`; 0 when `n` is 0.
     pub(super) fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
+        u64::try_from((u128::from(self.next()) * u128::from(n)) >> 64).unwrap_or(0)
     }
 
     /// True `per_mille` times in a thousand.
@@ -46,9 +46,9 @@ impl Rng {
     pub(super) fn exponential(&mut self, mean: u64) -> u64 {
         let bits = self.next() | 1;
         let k = u64::from(bits.leading_zeros());
-        let x = (((bits << k) >> 33) & 0x3fff_ffff) * 1000 >> 30;
+        let x = ((((bits << k) >> 33) & 0x3fff_ffff) * 1000) >> 30;
         let ln_m = x * (927_000 - 234 * x) / 1_000_000;
-        (u128::from(mean) * u128::from((k + 1) * 693 - ln_m.min(693)) / 1000) as u64
+        mean.saturating_mul((k + 1) * 693 - ln_m.min(693)) / 1000
     }
 }
 

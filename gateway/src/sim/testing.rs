@@ -1,10 +1,10 @@
 //! A desk for the exchange's tests: connections, orders and time in a few words.
 
 use super::*;
+use core::net::Ipv4Addr;
 use hmac::{Hmac, KeyInit, Mac};
 use keel_core::units::Notional;
 use serde_json::Value;
-use std::net::Ipv4Addr;
 
 pub(super) const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(super) const START_MS: u64 = 1_900_000_000_000;

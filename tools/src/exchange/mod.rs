@@ -360,8 +360,5 @@ impl Running {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "statistics")]
 mod likeness;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a measurement that cannot unwrap has failed")]
-mod measure;
-#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 mod tests;

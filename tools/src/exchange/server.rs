@@ -5,7 +5,7 @@ use super::peer::{Event, Peer, Stream};
 use super::{Counters, Lockstep, Moment, Options, Pace, What};
 use crate::node::clock::{Stopwatch, system_wall};
 use crate::node::thread::Stop;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use keel_core::units::Wall;
 use keel_gateway::sim::{Channel, Exchange, Input, Output};
 use mio::net::{TcpListener, TcpStream};
@@ -24,6 +24,8 @@ const EPOCH: u64 = 1_767_225_600_000_000_000;
 const NAP: Duration = Duration::from_millis(5);
 /// Taped frames played in one turn at most; sockets are looked at between turns.
 const FRAMES_PER_TURN: usize = 256;
+/// Nanoseconds a lockstep run waits for its client.
+const PATIENCE_NS: u64 = 30_000_000_000;
 /// Empty looks at the sockets before a lockstep wait offers its CPU to others.
 const SPINS: u32 = 50;
 
@@ -240,7 +242,7 @@ impl Server {
     /// One frame at a time, on the tape's time.
     fn lockstep(&mut self, step: &dyn Lockstep, stop: &Stop, events: &mut Events) -> Result<()> {
         step.now_is(self.virtual_ns);
-        let mut empty = 0u32;
+        let (mut empty, mut since) = (0u32, self.watch.ticks());
         while !stop.is_raised() {
             let before = self.received;
             self.sockets(events, Duration::ZERO)?;
@@ -249,8 +251,12 @@ impl Server {
                 continue;
             }
             if !step.quiescent(self.sent, self.received) {
+                if empty == 0 {
+                    since = self.watch.ticks();
+                }
                 empty = empty.saturating_add(1);
                 if empty > SPINS {
+                    self.patience(since)?;
                     std::thread::yield_now();
                 }
                 continue;
@@ -263,6 +269,19 @@ impl Server {
             if !self.advance(step)? {
                 std::thread::yield_now();
             }
+        }
+        Ok(())
+    }
+
+    /// A client that never becomes quiescent is an error, not a hang.
+    fn patience(&self, since: u64) -> Result<()> {
+        if self.watch.nanos(since, self.watch.ticks()) > PATIENCE_NS {
+            bail!(
+                "lockstep: the client was not quiescent for {} s ({} frames sent, {} received)",
+                PATIENCE_NS / 1_000_000_000,
+                self.sent,
+                self.received
+            );
         }
         Ok(())
     }

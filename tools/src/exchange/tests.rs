@@ -9,10 +9,10 @@ use tungstenite::protocol::WebSocket;
 use tungstenite::{Message, client};
 
 /// HMAC-SHA256 by its definition: the slow twin of what the venue verifies with.
-pub(super) mod hmac_hex {
+mod hmac_hex {
     use sha2::{Digest, Sha256};
 
-    pub(in super::super) fn sign(secret: &str, text: &str) -> String {
+    pub(super) fn sign(secret: &str, text: &str) -> String {
         let mut key = [0u8; 64];
         key[..secret.len()].copy_from_slice(secret.as_bytes());
         let pad = |byte: u8| key.map(|k| k ^ byte);
@@ -22,15 +22,15 @@ pub(super) mod hmac_hex {
     }
 }
 
-pub(super) type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<TcpStream>;
 
-pub(super) fn dial(address: SocketAddr, path: &str) -> Socket {
+fn dial(address: SocketAddr, path: &str) -> Socket {
     let tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     client(format!("ws://{address}{path}"), tcp).unwrap().0
 }
 
-pub(super) fn say(socket: &mut Socket, text: &str) {
+fn say(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text.to_owned())).unwrap();
 }
 
@@ -227,4 +227,63 @@ fn two_lockstep_runs_over_sockets_are_told_the_same_bytes() {
         assert_eq!(a, b);
     }
     assert_eq!(one.len(), other.len());
+}
+
+#[test]
+fn mangled_requests_never_take_the_exchange_down() {
+    use std::io::{Read, Write};
+    let running = spawn(Options::default(), Market::generated(), Pace::Real).unwrap();
+    let whole =
+        "POST /v5/order/create?x=1 HTTP/1.1\r\nHost: h\r\nX-BAPI-API-KEY: demo-key\r\nContent-Length: 2\r\n\r\n{}";
+    let upgrade = "GET /v5/public/linear HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    for text in [whole, upgrade] {
+        for at in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = bytes[at].wrapping_add(u8::try_from(1 + at % 250).unwrap());
+            let _ = peer::parse(&bytes);
+            let _ = peer::parse(&bytes[..at]);
+        }
+    }
+    let junk: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"GET /v5/private HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n\xff\xff\xff\xff\xff\xff",
+    ];
+    for bytes in junk {
+        let mut tcp = TcpStream::connect(running.address).unwrap();
+        tcp.write_all(bytes).unwrap();
+        tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let _ = tcp.read_to_end(&mut answer);
+    }
+    let mut tcp = TcpStream::connect(running.address).unwrap();
+    tcp.write_all(b"GET /v5/market/time HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    running.join().unwrap();
+}
+
+#[test]
+fn a_connection_can_die_inside_a_frame_while_the_exchange_runs() {
+    let scenario = vec![(300, "disconnect channel=public after=20".to_owned())];
+    let options = Options { scenario, ..Options::default() };
+    let running = spawn(options, Market::generated(), Pace::Real).unwrap();
+    let mut public = dial(running.address, "/v5/public/linear");
+    say(&mut public, r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT"]}"#);
+    let end = loop {
+        match public.read() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(!matches!(end, tungstenite::Error::ConnectionClosed), "no close frame: {end}");
+    let mut again = dial(running.address, "/v5/public/linear");
+    say(&mut again, r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT"]}"#);
+    assert_eq!(hear_topic(&mut again, "orderbook.50.BTCUSDT")["type"], "snapshot");
+    running.join().unwrap();
 }

@@ -1,3 +1,5 @@
+//! What a person sees of a journal.
+
 use super::*;
 use keel_core::event::{ExecKind, Fill, Flag, Record, Side, Start, Timer};
 use keel_core::ids::{ClientId, InstrumentId, Symbol, VenueId};

@@ -1,24 +1,46 @@
 //! What the exchange costs, so that it is never what a benchmark measures. Run by hand:
-//! `cargo test --release -p keel-tools --lib measure -- --ignored --nocapture`.
+//! `cargo run --release -p keel-tools --example exchange_speed -- TAPE...`.
 
-use super::*;
-use crate::node::clock::{Stopwatch, system_wall};
-use crate::tape::Tape;
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot unwrap has failed")]
+
 use hdrhistogram::Histogram;
 use keel_core::units::Wall;
-use keel_gateway::sim::{AccountConfig, Channel, Exchange, Input, Output};
-use std::net::{IpAddr, Ipv4Addr};
+use keel_gateway::sim::{AccountConfig, Channel, Config, Exchange, Input, Output};
+use keel_tools::exchange::{Lockstep, Market, Options, Pace, spawn, venue};
+use keel_tools::node::clock::{Stopwatch, system_wall};
+use keel_tools::tape::Tape;
+use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tungstenite::{Message, client};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-#[allow(clippy::disallowed_methods, reason = "a measurement names its input in the environment")]
-fn recorded() -> Vec<PathBuf> {
-    let root = std::env::var("KEEL_SHARED").unwrap_or_else(|_| "../../shared/data".to_owned());
-    let dir = PathBuf::from(root).join("tape_v5shape");
-    ["BTCUSDT", "ETHUSDT"].map(|name| dir.join(format!("{name}_2024-07-18.rx_ns.tsv.gz"))).to_vec()
+fn main() {
+    let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    order_to_ack_in_process();
+    if paths.is_empty() {
+        println!("name tapes to measure what is published");
+        return;
+    }
+    book_updates_published_in_process(&paths);
+    frames_over_a_loopback_socket(&paths);
+    lockstep_over_a_loopback_socket(&paths);
 }
 
-fn frames(path: &PathBuf) -> Vec<(u64, Vec<u8>)> {
+/// HMAC-SHA256 by its definition.
+fn sign(secret: &str, text: &str) -> String {
+    let mut key = [0u8; 64];
+    key[..secret.len()].copy_from_slice(secret.as_bytes());
+    let pad = |byte: u8| key.map(|k| k ^ byte);
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
+    let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
+    outer.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn frames(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let mut tape = Tape::open(path).unwrap();
     let mut all = Vec::new();
     while let Some(frame) = tape.next_frame().unwrap() {
@@ -30,7 +52,7 @@ fn frames(path: &PathBuf) -> Vec<(u64, Vec<u8>)> {
 fn authed(venue: Config, now: Wall) -> Exchange {
     let mut ex = Exchange::new(venue, 1);
     let expires = now.millis() + 5_000;
-    let tag = super::tests::hmac_hex::sign("demo-secret", &format!("GET/realtime{expires}"));
+    let tag = sign("demo-secret", &format!("GET/realtime{expires}"));
     for (conn, channel) in [(1, Channel::Public), (2, Channel::Private), (3, Channel::Trade)] {
         ex.handle(now, Input::Connect { conn, channel, query: "", ip: IP });
         let text = match channel {
@@ -48,17 +70,10 @@ fn authed(venue: Config, now: Wall) -> Exchange {
     ex
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn measure_book_updates_published_in_process() {
-    let paths = recorded();
-    if !paths.iter().all(|p| p.exists()) {
-        println!("SKIPPED: recorded data not found ({})", paths[0].display());
-        return;
-    }
+fn book_updates_published_in_process(paths: &[PathBuf]) {
     let watch = Stopwatch::new();
     let names = ["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
-    for path in &paths {
+    for path in paths {
         let tape = frames(path);
         let mut ex = authed(venue(&names, &names).unwrap(), Wall::from_nanos(tape[0].0));
         let (start, mut sent, mut bytes) = (watch.ticks(), 0u64, 0usize);
@@ -82,9 +97,7 @@ fn measure_book_updates_published_in_process() {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn measure_order_to_ack_in_process() {
+fn order_to_ack_in_process() {
     let watch = Stopwatch::new();
     let tape_only = venue(&["BTCUSDT".to_owned()], &["BTCUSDT".to_owned()]).unwrap();
     let mut now = system_wall();
@@ -120,23 +133,15 @@ fn measure_order_to_ack_in_process() {
     println!("order to ack, all private streams on: p50 {} ns, p99 {} ns, p99.9 {} ns", at(0.5), at(0.99), at(0.999));
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn measure_frames_over_a_loopback_socket() {
-    let paths = recorded();
-    if !paths.iter().all(|p| p.exists()) {
-        println!("SKIPPED: recorded data not found ({})", paths[0].display());
-        return;
-    }
-    let market = Market::tapes(&paths).unwrap();
+fn frames_over_a_loopback_socket(paths: &[PathBuf]) {
+    let market = Market::tapes(paths).unwrap();
     let names = market.symbols();
     let options = Options { venue: venue(&names, &names).unwrap(), hold: true, spin: true, ..Options::default() };
     let running = spawn(options, market, Pace::Max).unwrap();
-    let mut socket = super::tests::dial(running.address, "/v5/public/linear");
-    super::tests::say(
-        &mut socket,
-        r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","orderbook.1.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT","orderbook.1.ETHUSDT","publicTrade.ETHUSDT"]}"#,
-    );
+    let tcp = TcpStream::connect(running.address).unwrap();
+    let (mut socket, _) = client(format!("ws://{}/v5/public/linear", running.address), tcp).unwrap();
+    let topics = r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","orderbook.1.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT","orderbook.1.ETHUSDT","publicTrade.ETHUSDT"]}"#;
+    socket.send(Message::text(topics)).unwrap();
     socket.read().unwrap();
     let watch = Stopwatch::new();
     running.release();
@@ -149,5 +154,44 @@ fn measure_frames_over_a_loopback_socket() {
         "{got} frames over one plain loopback socket: {} frames/s",
         u128::from(got) * 1_000_000_000 / u128::from(nanos)
     );
+    running.join().unwrap();
+}
+
+#[derive(Default)]
+struct Reader(AtomicU64);
+
+impl Lockstep for Reader {
+    fn now_is(&self, _: u64) {}
+
+    fn quiescent(&self, frames_sent: u64, frames_received: u64) -> bool {
+        frames_received == 1 && self.0.load(Ordering::Acquire) == frames_sent
+    }
+}
+
+fn lockstep_over_a_loopback_socket(paths: &[PathBuf]) {
+    let market = Market::tapes(paths).unwrap();
+    let names = market.symbols();
+    let options = Options { venue: venue(&names, &names).unwrap(), hold: true, ..Options::default() };
+    let step = Arc::new(Reader::default());
+    let running = spawn(options, market, Pace::Lockstep(step.clone())).unwrap();
+    let tcp = TcpStream::connect(running.address).unwrap();
+    let (mut socket, _) = client(format!("ws://{}/v5/public/linear", running.address), tcp).unwrap();
+    let topics = r#"{"op":"subscribe","args":["orderbook.50.BTCUSDT","publicTrade.BTCUSDT","orderbook.50.ETHUSDT","publicTrade.ETHUSDT"]}"#;
+    socket.send(Message::text(topics)).unwrap();
+    socket.read().unwrap();
+    step.0.fetch_add(1, Ordering::AcqRel);
+    let watch = Stopwatch::new();
+    running.release();
+    socket.get_mut().set_nonblocking(true).unwrap();
+    let (start, mut got) = (watch.ticks(), 0u64);
+    while !running.ended() {
+        if socket.read().is_ok() {
+            got += 1;
+            step.0.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+    let nanos = watch.nanos(start, watch.ticks()).max(1);
+    let rate = u128::from(got) * 1_000_000_000 / u128::from(nanos);
+    println!("{got} frames one at a time in lockstep: {rate} frames/s");
     running.join().unwrap();
 }

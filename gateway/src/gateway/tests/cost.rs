@@ -1,8 +1,8 @@
 //! What an order costs in this room, class (a): in process, without TLS and socket. Not a test: it asserts nothing about
-//! time. `cargo test --release -p keel-gateway --lib cost -- --ignored --nocapture`
+//! time. `cargo test --release -p keel-gateway --lib tests::cost -- --ignored --nocapture`
 
-use super::tests::{Room, buy};
-use super::*;
+use super::super::*;
+use super::{Room, buy};
 use crate::testing::{at, instruments};
 use keel_core::event::Op;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! The room, our order table and a simulated venue in one world, with a network between them that loses, delays and
 //! cuts. When the weather clears, our account of things must be the venue's: every order, every fill, every coin.
 
-use super::*;
+use super::super::*;
 use crate::sim::{
     AccountConfig, Config as VenueConfig, Exchange, Input as ToVenue, MarketSource, Output as FromVenue, Spec,
 };
@@ -437,6 +437,7 @@ impl World {
 
     /// The weather clears, trading stops, and after a while our account must be the venue's.
     fn settle_and_compare(&mut self) {
+        let silent = self.weather.fault.starts_with("silent channel=private");
         (self.weather, self.trading) = (Weather::default(), false);
         self.venue.command(Wall::from_millis(self.millis), "clear").unwrap();
         self.run_for(90_000);
@@ -467,11 +468,9 @@ impl World {
             .find_map(|f| if let ExecEvent::Position(p) = f { Some(*p) } else { None })
             .unwrap_or_default();
         assert_eq!(seat.size, picture.size, "position");
-        assert!(
-            !self.differences.contains(&DifferenceKind::Position),
-            "never explained by adoption: {:?}",
-            self.differences
-        );
+        // A stream silent for longer than a position's patience is the one weather in which the venue's word is taken.
+        let adopted = self.differences.iter().filter(|kind| **kind == DifferenceKind::Position).count();
+        assert!(adopted == 0 || silent, "explained by adoption {adopted} times: {:?}", self.differences);
         assert!(!self.differences.contains(&DifferenceKind::Profit), "{:?}", self.differences);
         assert_eq!(self.fresh, self.venue.stats().fills, "every fill, none twice");
     }

@@ -298,6 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn recorded_pages_give_rows_or_reasons() {
+        let shared = std::env::var_os("KEEL_SHARED").map_or_else(
+            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+            std::path::PathBuf::from,
+        );
+        for (file, rows, refused) in [
+            ("bybit_v5_rest/fastmm_spot_testnet_instruments_info.json", 0, 1),
+            ("thirdparty_docs_shaped/nautilus/http_get_instruments_linear.json", 2, 0),
+            ("thirdparty_docs_shaped/nautilus/http_get_instruments_inverse.json", 0, 1),
+            ("thirdparty_docs_shaped/nautilus/http_get_instruments_option.json", 0, 1),
+        ] {
+            let Ok(body) = std::fs::read(shared.join(file)) else {
+                println!("SKIPPED: recorded data not found ({})", shared.join(file).display());
+                continue;
+            };
+            let page = parse(&body).unwrap();
+            assert_eq!((page.rows.len(), page.refused.len()), (rows, refused), "{file}: {:?}", page.refused);
+        }
+    }
+
+    #[test]
     fn an_answer_that_is_no_page_is_refused() {
         let cut = page(&[ROW], "\"\"");
         for (body, why) in [

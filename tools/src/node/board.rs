@@ -59,6 +59,9 @@ cells! {
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 
+/// An age before anything was heard.
+pub const NEVER: u64 = u64::MAX;
+
 /// What is published about one instrument.
 #[derive(Debug, Default)]
 pub struct Row {
@@ -70,6 +73,12 @@ pub struct Row {
     pub fees: AtomicI64,
     /// Mark or mid price, 1e-8 USDT.
     pub mark: AtomicI64,
+    /// Nanoseconds since the last news of its book, by the monotonic clock; [`NEVER`] before the first.
+    pub book_age: AtomicU64,
+    /// Nanoseconds the last news is behind the wall clock, by the venue's; [`NEVER`] before the first.
+    pub venue_age: AtomicU64,
+    /// The feed's verdict: 0 waiting, 1 synced, 2 stale.
+    pub book_state: AtomicU64,
 }
 
 /// All of it.

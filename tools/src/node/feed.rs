@@ -3,7 +3,7 @@
 //! It owns the public wire and gives the feed room its turns. A fact the ring has no room for is refused to the room,
 //! which marks that book stale and asks for a new snapshot: the engine never sees half a picture.
 
-use super::board::{Board, Cell};
+use super::board::{Board, Cell, NEVER};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::wire::{Turn, Wire};
@@ -16,6 +16,7 @@ use keel_core::ring::Producer;
 use keel_core::units::{Mono, Now};
 use keel_feed::session::{Config, Input, Output, Session};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Frames taken in one round.
 const BURST: usize = 32;
@@ -106,8 +107,15 @@ impl FeedAgent {
         self.board.set(Cell::FeedErrors, counters.refused.iter().sum());
         self.board.set(Cell::Resyncs, counters.faults);
         self.board.set(Cell::PublicLink, if self.up { 2 } else { 0 });
-        let synced = self.session.statuses(now).filter(|status| status.state == HealthState::Synced).count();
-        self.board.set(Cell::Synced, synced as u64);
+        let mut synced = 0;
+        for status in self.session.statuses(now) {
+            let row = self.board.row(status.instrument.index());
+            row.book_age.store(status.age.unwrap_or(NEVER), Ordering::Release);
+            row.venue_age.store(status.venue_age.unwrap_or(NEVER), Ordering::Release);
+            row.book_state.store(status.state as u64, Ordering::Release);
+            synced += u64::from(status.state == HealthState::Synced);
+        }
+        self.board.set(Cell::Synced, synced);
     }
 }
 

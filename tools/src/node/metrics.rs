@@ -3,7 +3,7 @@
 //! Counters and gauges go through the `metrics` facade into the exporter's recorder at the moment of a scrape; the hops
 //! are classic histograms whose buckets are already counted, which the facade cannot take, so they are written out here.
 
-use super::board::{Board, Cell, Shape};
+use super::board::{Board, Cell, NEVER, Shape};
 use super::meter::{BOUNDS, Hop, LiveHops};
 use metrics::{Label, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -69,12 +69,18 @@ impl Exporter {
         metrics::describe_gauge!("keel_position_coins", "Signed position");
         metrics::describe_gauge!("keel_net_profit_usdt", "Realised and unrealised profit after fees and funding");
         metrics::describe_gauge!("keel_fees_usdt", "Fees paid");
+        metrics::describe_gauge!("keel_book_age_seconds", "Since the last news of the book; NaN before the first");
+        metrics::describe_gauge!("keel_book_venue_age_seconds", "Last news behind the wall clock, by the venue's time");
+        metrics::describe_gauge!("keel_book_state", "Verdict on the book: 0 waiting, 1 synced, 2 stale");
         for (symbol, index) in self.board.symbols().iter().zip(0..) {
             let row = self.board.row(index);
             let label = vec![Label::new("instrument", symbol.clone())];
             gauge!("keel_position_coins", label.clone()).set(money(row.position.load(Ordering::Acquire)));
             gauge!("keel_net_profit_usdt", label.clone()).set(money(row.net.load(Ordering::Acquire)));
-            gauge!("keel_fees_usdt", label).set(money(row.fees.load(Ordering::Acquire)));
+            gauge!("keel_fees_usdt", label.clone()).set(money(row.fees.load(Ordering::Acquire)));
+            gauge!("keel_book_age_seconds", label.clone()).set(age(row.book_age.load(Ordering::Acquire)));
+            gauge!("keel_book_venue_age_seconds", label.clone()).set(age(row.venue_age.load(Ordering::Acquire)));
+            gauge!("keel_book_state", label).set(float(row.book_state.load(Ordering::Acquire)));
         }
     }
 
@@ -112,6 +118,10 @@ fn float(value: u64) -> f64 {
 
 fn money(raw: i64) -> f64 {
     keel_core::units::Notional::from_raw(raw).to_f64()
+}
+
+fn age(nanos: u64) -> f64 {
+    if nanos == NEVER { f64::NAN } else { seconds(nanos) }
 }
 
 fn seconds(nanos: u64) -> f64 {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod engine;
 pub mod feed;
 pub mod http;
+pub mod inquiry;
 pub mod journal;
 pub mod lockstep;
 pub mod meter;

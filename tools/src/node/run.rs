@@ -8,10 +8,11 @@
 //! Everything that can be refused is refused before the first thread starts; nothing half-made is left behind.
 
 use super::board::{Board, Cell};
-use super::clock::{Clock, Stopwatch, Virtual, system_wall};
+use super::clock::{Clock, Stopwatch, Virtual};
 use super::engine::{EngineAgent, TimedLog};
 use super::feed::FeedAgent;
 use super::http::Http;
+use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
 use super::lockstep::Quiescence;
 use super::meter::{Hop, LiveHops, Meter};
@@ -22,18 +23,16 @@ use super::rest::{Client, Courier};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, engine};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Flag, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
-use keel_core::instrument::{Instrument, Instruments};
+use keel_core::instrument::Instruments;
 use keel_core::permit::Log;
 use keel_core::ring::{Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
-use keel_core::units::{Now, Wall};
-use keel_gateway::decode::{Decoder, Source};
+use keel_core::units::Now;
 use keel_gateway::encode::SelfMatch;
-use keel_gateway::rest::{Answer, Call};
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
 use keel_journal::{Options, Reader, Writer};
@@ -54,8 +53,6 @@ const ORDER_RING: usize = keel_core::orders::MAX_ORDERS;
 const COMMAND_RING: usize = 64;
 /// Slots of the rings to and from the courier.
 const REST_RING: usize = gateway::MAX_CALLS;
-/// How far our clock may be from the venue's, nanoseconds: its forward edge is a hard second.
-const MAX_CLOCK_OFFSET: u64 = 500_000_000;
 
 /// Addresses of a venue.
 #[derive(Clone, Debug)]
@@ -142,7 +139,8 @@ impl std::fmt::Debug for Running {
 /// Starts a node.
 pub fn start(setup: Setup) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
-    let instruments = ask_instruments(&client, &setup)?;
+    let instruments =
+        Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace }.instruments(&setup.symbols)?;
     let watch = Stopwatch::new();
     let mut clock = match &setup.pace {
         Pace::Real => Clock::real(&watch),
@@ -308,58 +306,6 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
         writer.fact(now, cause, row).map_err(full)?;
     }
     Ok(())
-}
-
-/// Asks the venue what the configured symbols are and what we pay, and compares clocks.
-fn ask_instruments(client: &Client, setup: &Setup) -> Result<Instruments> {
-    let ask = |call: &Call| ask(client, setup, call);
-    if matches!(setup.pace, Pace::Real) {
-        let before = system_wall();
-        let Answer::Time(venue) = ask(&Call::Time)? else { bail!("the venue did not tell the time") };
-        let offset = venue.since(before).max(before.since(venue));
-        ensure!(
-            offset <= MAX_CLOCK_OFFSET,
-            "our clock and the venue's are {} ms apart: it refuses orders beyond a second; set the clock (chronyc makestep)",
-            offset / 1_000_000
-        );
-    }
-    let mut rows: Vec<Instrument> = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let Answer::Instruments { rows: page, misfits, next } = ask(&Call::Instruments { cursor })? else {
-            bail!("the venue did not list its instruments");
-        };
-        if let Some(misfit) = setup.symbols.iter().find(|symbol| misfits.contains(symbol)) {
-            bail!("the numbers of {misfit} do not fit: take it out of the symbols");
-        }
-        rows.extend(page.into_iter().filter(|row| setup.symbols.contains(&row.symbol)));
-        if next.is_empty() {
-            break;
-        }
-        cursor = next;
-    }
-    let Answer::Fees(fees) = ask(&Call::FeeRate)? else { bail!("the venue did not tell our fees") };
-    let mut table = Vec::new();
-    for symbol in &setup.symbols {
-        let row = rows.iter().find(|row| row.symbol == *symbol);
-        let mut row = *row.with_context(|| format!("the venue does not list {symbol} as a USDT perpetual"))?;
-        let fee = fees.iter().find(|fee| fee.symbol == *symbol);
-        let fee = fee.with_context(|| format!("the venue does not tell our fees on {symbol}"))?;
-        (row.taker_fee, row.maker_fee) = (fee.taker, fee.maker);
-        table.push(row);
-    }
-    Instruments::new(table).map_err(|(symbol, why)| anyhow::anyhow!("{symbol} cannot be traded: {why:?}"))
-}
-
-fn ask(client: &Client, setup: &Setup, call: &Call) -> Result<Answer> {
-    let now = match &setup.pace {
-        Pace::Real => system_wall(),
-        Pace::Virtual(shared) => Wall::from_nanos(shared.get()),
-    };
-    let reply = client.call(&call.request(&setup.signer, now))?;
-    let mut decoder = Decoder::new(&Instruments::default());
-    keel_gateway::rest::parse(call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |_| {})
-        .map_err(|why| anyhow::anyhow!("the venue's answer to {call:?} was not understood or refused: {why:?}"))
 }
 
 impl Running {

@@ -22,13 +22,14 @@ use super::plan::Plan;
 use super::rest::{Client, Courier};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
-use super::{Part, Report, engine};
+use super::{Part, Report, Timed, engine};
 use anyhow::{Context, Result, bail};
-use keel_core::event::{Command, CommandKind, Flag, Start, Stop as Ended};
+use keel_core::engine::Engine;
+use keel_core::event::{Command, CommandKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
 use keel_core::permit::Log;
-use keel_core::ring::{Producer, ring};
+use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
 use keel_core::units::Now;
@@ -136,35 +137,37 @@ impl std::fmt::Debug for Running {
     }
 }
 
+/// What every agent is built with.
+struct Common<'a> {
+    setup: &'a Setup,
+    instruments: Instruments,
+    watch: Stopwatch,
+    board: Arc<Board>,
+    hops: Arc<LiveHops>,
+    traffic: Arc<Traffic>,
+    tls: Arc<rustls::ClientConfig>,
+    run: u32,
+}
+
 /// Starts a node.
 pub fn start(setup: Setup) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
-    let instruments =
-        Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace }.instruments(&setup.symbols)?;
+    let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
+    let instruments = inquiry.instruments(&setup.symbols)?;
     let watch = Stopwatch::new();
-    let mut clock = match &setup.pace {
-        Pace::Real => Clock::real(&watch),
-        Pace::Virtual(shared) => Clock::Virtual(Arc::clone(shared)),
+    let (mut clock, virtual_clock) = match &setup.pace {
+        Pace::Real => (Clock::real(&watch), Arc::default()),
+        Pace::Virtual(shared) => (Clock::Virtual(Arc::clone(shared)), Arc::clone(shared)),
     };
     let tls = tls(setup.venue.authority.as_deref())?;
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
-    let http = setup
-        .http
-        .map(|listen| Http::new(listen, Arc::clone(&board), Exporter::new(Arc::clone(&board), Arc::clone(&hops))));
-    let http = http.transpose()?;
-
+    let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
     let run = next_run(&setup.data_dir)?;
     first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
 
-    let gate = Gate::new(setup.limits.clone(), &instruments, None).map_err(|why| {
-        anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
-    })?;
-    let meter = |hop| Meter::new(hop, &hops);
-    let log = TimedLog::new(writer, watch.clone(), meter(Hop::Journal));
-    let quoter = Quoter::new(StrategyId(0), setup.quoter);
-    let core = keel_core::engine::Engine::new(&instruments, run, quoter, setup.sizing, gate, log);
-
+    let traffic = Arc::new(Traffic::default());
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -179,58 +182,89 @@ pub fn start(setup: Setup) -> Result<Running> {
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    board.name_rows(instruments.rows().iter().map(|row| row.symbol.as_str().to_owned()).collect());
-    board.name_rings(gauges.to_vec());
-
-    let traffic = Arc::new(Traffic::default());
-    let wire = |url: &str| Endpoint::new(url, &tls).map(|endpoint| Wire::new(endpoint, Arc::clone(&traffic)));
-    let public = wire(&setup.venue.public)?;
-    let decode = meter(Hop::Decode);
-    let feed = FeedAgent::new(setup.feed, &instruments, public, market, decode, watch.clone(), Arc::clone(&board))?;
-    let rings = engine::Rings { market: market_in, exec: exec_in, command: command_in, order };
-    let meters = [meter(Hop::Queue), meter(Hop::Decide), meter(Hop::Absorb)];
-    let engine = EngineAgent::new(core, rings, watch.clone(), meters, Arc::clone(&board));
-    let room = gateway::Config {
-        run,
-        self_match: SelfMatch::CancelMaker,
-        executions_since: clock.now().wall,
-        guarded: false,
-        seed: setup.seed.wrapping_add(1),
-    };
-    let orders = OrdersAgent::new(
-        Gateway::new(setup.signer.clone(), &instruments, &room),
-        orders::Rings { order: order_in, exec, asked, answered: answered_in },
-        wire(&setup.venue.private)?,
-        wire(&setup.venue.trade)?,
-        orders::Meters {
-            handoff: meter(Hop::Handoff),
-            encode: meter(Hop::Encode),
-            send: meter(Hop::Send),
-            wire_to_wire: meter(Hop::WireToWire),
-        },
-        watch,
-        Arc::clone(&board),
-    );
+    common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
-        ("feed", Box::new(feed)),
-        ("engine", Box::new(engine)),
-        ("orders", Box::new(orders)),
-        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&board)))),
+        ("feed", Box::new(common.feed(market)?)),
+        (
+            "engine",
+            Box::new(
+                common
+                    .engine(writer, engine::Rings { market: market_in, exec: exec_in, command: command_in, order })?,
+            ),
+        ),
+        (
+            "orders",
+            Box::new(
+                common.orders(clock.now(), orders::Rings { order: order_in, exec, asked, answered: answered_in })?,
+            ),
+        ),
+        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
-    if let Some(http) = http {
-        cast.push(("http", Box::new(http)));
-    }
+    cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
-    let virtual_clock = match &setup.pace {
-        Pace::Virtual(shared) => Arc::clone(shared),
-        Pace::Real => Arc::default(),
-    };
+    let (board, traffic) = (common.board, common.traffic);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
     Ok(Running { board, quiescence, stop, http: address, run, command, threads, clock })
+}
+
+impl Common<'_> {
+    fn meter(&self, hop: Hop) -> Meter {
+        Meter::new(hop, &self.hops)
+    }
+
+    fn wire(&self, url: &str) -> Result<Wire> {
+        Ok(Wire::new(Endpoint::new(url, &self.tls)?, Arc::clone(&self.traffic)))
+    }
+
+    fn name(&self, gauges: &[(&'static str, Gauge)]) {
+        self.board.name_rows(self.instruments.rows().iter().map(|row| row.symbol.as_str().to_owned()).collect());
+        self.board.name_rings(gauges.to_vec());
+    }
+
+    fn feed(&self, market: Producer<Timed<MarketEvent>>) -> Result<FeedAgent> {
+        let (wire, decode) = (self.wire(&self.setup.venue.public)?, self.meter(Hop::Decode));
+        let (watch, board) = (self.watch.clone(), Arc::clone(&self.board));
+        FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
+    }
+
+    fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
+        let gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
+            anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
+        })?;
+        let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
+        let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
+        let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
+        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
+    }
+
+    fn orders(&self, now: Now, rings: orders::Rings) -> Result<OrdersAgent> {
+        let room = gateway::Config {
+            run: self.run,
+            self_match: SelfMatch::CancelMaker,
+            executions_since: now.wall,
+            guarded: false,
+            seed: self.setup.seed.wrapping_add(1),
+        };
+        let gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        let (private, trade) = (self.wire(&self.setup.venue.private)?, self.wire(&self.setup.venue.trade)?);
+        let meters = orders::Meters {
+            handoff: self.meter(Hop::Handoff),
+            encode: self.meter(Hop::Encode),
+            send: self.meter(Hop::Send),
+            wire_to_wire: self.meter(Hop::WireToWire),
+        };
+        Ok(OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board)))
+    }
+}
+
+fn http(setup: &Setup, board: &Arc<Board>, hops: &Arc<LiveHops>) -> Result<Option<Http>> {
+    let exporter = || Exporter::new(Arc::clone(board), Arc::clone(hops));
+    setup.http.map(|listen| Http::new(listen, Arc::clone(board), exporter())).transpose()
 }
 
 type Threads = Vec<JoinHandle<Vec<Box<dyn Part>>>>;

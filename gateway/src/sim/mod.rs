@@ -457,6 +457,8 @@ mod fault_tests;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,7 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
     if kind == Kind::Limit && limit.is_none() {
         return Err(Refusal::params("price invalid"));
     }
+    whole(body)?;
     let idx = number(body, "positionIdx")?.unwrap_or(0);
     Ok(Place {
         symbol,
@@ -127,6 +128,21 @@ fn bbo(engine: &Engine, body: &Body, symbol: usize, side: Side) -> Result<Option
         _ => return Err(Refusal::params("bboLevel invalid")),
     };
     Ok(feed::levels(&engine.books[symbol], of, level).get(level - 1).map(|(px, _)| *px))
+}
+
+/// Take profit and stop loss close the whole position at the market. Anything else is refused rather than taken for it.
+fn whole(body: &Body) -> Result<(), Refusal> {
+    let set = |key: &str| px(body, key).map(|px| px.is_some_and(|px| !px.is_zero()));
+    if !set("takeProfit")? && !set("stopLoss")? {
+        return Ok(());
+    }
+    for (key, only) in [("tpslMode", "Full"), ("tpOrderType", "Market"), ("slOrderType", "Market")] {
+        let asked = text(body, key);
+        if !asked.is_empty() && asked != only {
+            return Err(Refusal::params(&format!("{key} invalid")));
+        }
+    }
+    Ok(())
 }
 
 fn trigger(body: &Body) -> Result<Option<Trigger>, Refusal> {
@@ -173,6 +189,7 @@ pub(super) fn target(engine: &Engine, body: &Body) -> Result<Target, Refusal> {
 
 /// `order/amend`.
 pub(super) fn amend(body: &Body) -> Result<Amend, Refusal> {
+    whole(body)?;
     Ok(Amend {
         qty: qty(body, "qty")?,
         px: px(body, "price")?,

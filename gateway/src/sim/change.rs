@@ -102,6 +102,9 @@ impl Engine {
             self.price(account, &mut place)?;
         }
         self.check_filters(&place)?;
+        if place.qty > old.qty {
+            self.check_largest(&place)?;
+        }
         self.check_trigger(&place)?;
         self.check_margin_change(account, old, &place)?;
         Ok(place)

@@ -17,7 +17,7 @@
 //! | `funding symbol=S [rate=R]` | funding is settled now |
 //! | `flatten key=K symbol=S per_cent=N` | the venue closes that part of the position |
 //! | `liquidate key=K`, `adl key=K symbol=S qty=Q` | liquidation, deleveraging |
-//! | `maintenance on=B` | system status says so, orders answer 10016 |
+//! | `maintenance on=B` | system status says so over REST and WebSocket, orders answer 10016 |
 
 use super::account::Account;
 use super::config::AccountConfig;
@@ -93,7 +93,8 @@ impl<'a> Line<'a> {
             "public" => Ok(Channel::Public),
             "private" => Ok(Channel::Private),
             "trade" => Ok(Channel::Trade),
-            other => Err(format!("channel={other}: say public, private or trade")),
+            "status" => Ok(Channel::Status),
+            other => Err(format!("channel={other}: say public, private, trade or status")),
         }
     }
 }
@@ -160,7 +161,8 @@ impl Exchange {
             }
             "flatten" | "liquidate" | "adl" => self.intervene(&line),
             "maintenance" => {
-                self.maintenance = line.flag("on")?.ok_or("maintenance needs on=true or on=false")?;
+                let on = line.flag("on")?.ok_or("maintenance needs on=true or on=false")?;
+                self.maintain(on);
                 Ok(())
             }
             "hangup" => {

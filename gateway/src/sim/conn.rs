@@ -13,6 +13,8 @@ pub enum Channel {
     Private,
     /// `/v5/trade`.
     Trade,
+    /// `/v5/public/misc/status`.
+    Status,
 }
 
 /// Characters all topics of one public connection may take together; one more refuses the frame.

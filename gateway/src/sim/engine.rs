@@ -7,6 +7,7 @@
 use super::account::{Account, Position};
 use super::book::Book;
 use super::order::{Execution, Order, Target};
+use super::pool::Pool;
 use super::rng::mix;
 use super::spec::Spec;
 use keel_core::event::Side;
@@ -57,6 +58,8 @@ pub(super) struct Engine {
     pub(super) events: Vec<Event>,
     /// What accounts paid the venue, net of rebates.
     pub(super) fees: Notional,
+    /// Insurance, by symbol.
+    pub(super) pools: Vec<Pool>,
     pub(super) salt: u64,
     next_order: u64,
     next_execution: u64,
@@ -81,6 +84,7 @@ impl Engine {
             stops: vec![BTreeSet::new(); symbols],
             events: Vec::new(),
             fees: Notional::ZERO,
+            pools: vec![Pool::default(); symbols],
             salt: mix(seed ^ 0x6b65_656c),
             next_order: 1,
             next_execution: 1,

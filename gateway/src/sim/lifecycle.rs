@@ -250,10 +250,13 @@ impl Engine {
             self.withdraw(now_ms, id, "CancelAllBeforeLiq", "EC_PerCancelRequest");
         }
         let legs: Vec<(usize, u8)> = self.accounts[account].positions.keys().copied().collect();
+        let mut worst = (Notional::MAX, 0); // the leg that cost most owes its pool what is missing
         for (symbol, idx) in legs {
             let size = self.accounts[account].position(symbol, idx).size;
             if !size.is_zero() {
+                let before = self.accounts[account].wallet;
                 self.take_over(now_ms, account, symbol, idx, size, "CreateByLiq");
+                worst = worst.min((self.accounts[account].wallet - before, symbol));
             }
         }
         let missing = -self.accounts[account].wallet.raw().min(0);
@@ -261,6 +264,7 @@ impl Engine {
             let missing = Notional::from_raw(missing);
             self.accounts[account].wallet += missing;
             self.accounts[MARKET].wallet -= missing;
+            self.pools[worst.1].pay(now_ms, missing);
             self.events.push(Event::Wallet(account));
         }
         self.accounts[account].frozen = false;

@@ -31,9 +31,11 @@ mod lifecycle;
 mod limits;
 mod margin;
 mod matching;
+mod notices;
 mod order;
 mod own;
 mod place;
+mod pool;
 mod publish;
 mod query;
 mod request;
@@ -189,7 +191,8 @@ pub struct Exchange {
     pub(self) messages: u64,
     pub(self) next_idle: u64,
     pub(self) faults: Faults,
-    pub(self) maintenance: bool,
+    pub(self) notice: notices::Notice,
+    pub(self) told: notices::Told,
     /// When a lost private connection cancels everything, by account.
     pub(self) dead_man: BTreeMap<usize, u64>,
 }
@@ -237,7 +240,8 @@ impl Exchange {
             messages: 0,
             next_idle: 0,
             faults: Faults::new(seed),
-            maintenance: false,
+            notice: notices::Notice::default(),
+            told: notices::Told::default(),
             dead_man: BTreeMap::new(),
         }
     }
@@ -450,6 +454,10 @@ impl Exchange {
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod notice_tests;
+#[cfg(test)]
+mod order_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

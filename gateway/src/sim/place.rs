@@ -21,10 +21,26 @@ impl Engine {
         self.price(account, &mut place)?;
         self.check_filters(&place)?;
         self.trim_reduce_only(account, &mut place)?;
-        self.check_room(account, &place)?;
+        let parts = self.parts(account, &place);
+        self.check_room(account, &place, parts)?;
         self.check_trigger(&place)?;
         self.check_margin(account, &place)?;
         // ---- nothing has changed above, nothing fails below
+        let cap = self.largest(&place);
+        let mut first = None;
+        for _ in 1..parts {
+            let rest = place.qty - cap;
+            let next = Place { qty: rest, link: String::new(), ..place.clone() };
+            let part = Place { qty: cap, ..std::mem::replace(&mut place, next) };
+            let id = self.start(now_ms, account, part);
+            first.get_or_insert(id);
+        }
+        let last = self.start(now_ms, account, place);
+        Ok(first.unwrap_or(last))
+    }
+
+    /// Puts a checked order where it belongs: among those that wait for a price, or in front of the book.
+    fn start(&mut self, now_ms: u64, account: usize, place: Place) -> u64 {
         let id = self.take_order_number();
         let order = self.admit(now_ms, id, account, place);
         if order.trigger.is_some() {
@@ -34,10 +50,25 @@ impl Engine {
             self.announce(&order);
             self.orders.insert(id, order);
             self.after(account, symbol, idx, false);
-            return Ok(id);
+            return id;
         }
         self.execute(now_ms, order);
-        Ok(id)
+        id
+    }
+
+    /// Largest quantity of one order of this kind.
+    fn largest(&self, place: &Place) -> Qty {
+        let i = &self.specs[place.symbol].instrument;
+        (if place.kind == Kind::Market { i.max_market_qty } else { i.max_qty }).floor_to(i.step)
+    }
+
+    /// How many orders a request becomes: a reduce-only one beyond the largest order is split, no other.
+    fn parts(&self, account: usize, place: &Place) -> usize {
+        let cap = self.largest(place);
+        if self.accounts[account].house || !place.reduce_only || cap.is_zero() || place.qty <= cap {
+            return 1;
+        }
+        usize::try_from((place.qty.raw() - 1) / cap.raw() + 1).unwrap_or(usize::MAX)
     }
 
     pub(super) fn check_symbol(&self, account: usize, place: &Place) -> Result<(), Refusal> {
@@ -147,21 +178,28 @@ impl Engine {
         if place.qty <= Qty::ZERO || !place.qty.is_multiple_of(i.step) || place.qty < i.min_qty {
             return Err(Refusal::said(10001, "The number of contracts exceeds minimum limit allowed".to_owned()));
         }
-        let most = if place.kind == Kind::Market { i.max_market_qty } else { i.max_qty };
-        if place.qty > most && !place.reduce_only {
-            let (asked, cap) = (place.qty.raw(), most.raw());
-            return Err(Refusal::said(
-                10001,
-                format!(
-                    "The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"
-                ),
-            ));
+        if !place.reduce_only {
+            self.check_largest(place)?;
         }
         let value = place.px.mul_floor(place.qty).ok_or(codes::QTY_ERR)?;
         if !place.reduce_only && value < i.min_notional {
             return Err(codes::MIN_NOTIONAL);
         }
         Ok(())
+    }
+
+    pub(super) fn check_largest(&self, place: &Place) -> Result<(), Refusal> {
+        let most = self.largest(place);
+        if place.qty <= most {
+            return Ok(());
+        }
+        let (asked, cap) = (place.qty.raw(), most.raw());
+        Err(Refusal::said(
+            10001,
+            format!(
+                "The number of contracts exceeds maximum limit allowed: too large, order_qty:{asked} > max_qty:{cap}"
+            ),
+        ))
     }
 
     /// What an order on this leg may still close: the position against its side.
@@ -182,23 +220,23 @@ impl Engine {
         if most.is_zero() {
             return Err(codes::REDUCE_ZERO);
         }
-        if place.qty > most || place.qty.is_zero() {
-            place.qty = most;
-        }
+        // Zero means all, in one order.
+        let all = if place.qty.is_zero() { most.min(self.largest(place)) } else { place.qty };
+        place.qty = all.min(most);
         Ok(())
     }
 
-    pub(super) fn check_room(&self, account: usize, place: &Place) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, account: usize, place: &Place, parts: usize) -> Result<(), Refusal> {
         let of = &self.accounts[account];
-        if of.house || of.open.len() < MAX_STOPS {
+        if of.house || of.open.len().saturating_add(parts) <= MAX_STOPS {
             return Ok(());
         }
         let orders = of.open.iter().filter_map(|id| self.orders.get(id)).filter(|o| o.symbol == place.symbol);
         let (stops, active) =
             orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
         match place.trigger {
-            Some(_) if stops >= MAX_STOPS => Err(codes::TOO_MANY_STOPS),
-            None if active >= MAX_OPEN => Err(codes::TOO_MANY_ORDERS),
+            Some(_) if parts.saturating_add(stops) > MAX_STOPS => Err(codes::TOO_MANY_STOPS),
+            None if parts.saturating_add(active) > MAX_OPEN => Err(codes::TOO_MANY_ORDERS),
             _ => Ok(()),
         }
     }

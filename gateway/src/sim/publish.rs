@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::fault::Class;
 use super::feed::{self, DEPTHS, Print, REPEAT_MS, Stamp, TICKER_MS};
 use super::text::Obj;
-use super::{Channel, Exchange, MarketSource, Output, tape};
+use super::{Channel, Exchange, MarketSource, Output, notices, tape};
 use keel_core::event::Side;
 use keel_core::units::{Px, Qty};
 
@@ -62,7 +62,14 @@ impl Exchange {
         let publics = (0..self.feeds.len()).flat_map(|symbol| self.next_publication(symbol));
         let funding = self.feeds.iter().map(|f| f.next_funding).filter(|at| *at > 0);
         let dead_men = self.dead_man.values().copied();
-        houses.chain(idle).chain(publics).chain(funding).chain(dead_men).chain(self.faults.next()).min()
+        houses
+            .chain(self.next_notice())
+            .chain(idle)
+            .chain(publics)
+            .chain(funding)
+            .chain(dead_men)
+            .chain(self.faults.next())
+            .min()
     }
 
     fn next_publication(&self, symbol: usize) -> impl Iterator<Item = u64> {
@@ -107,6 +114,7 @@ impl Exchange {
             self.publish_books(symbol, now_ms);
             self.publish_ticker(symbol, now_ms);
         }
+        self.publish_notices(now_ms);
         if now_ms >= self.next_idle {
             self.next_idle = now_ms + IDLE_SCAN_MS;
             let silent = |c: &super::Conn| now_ms.saturating_sub(c.heard) > c.idle_ms;
@@ -275,7 +283,7 @@ impl Exchange {
     pub(super) fn first_frame(&mut self, conn: u64, topic: &str) {
         let mut parts = topic.split('.');
         let (kind, last) = (parts.next().unwrap_or(""), topic.rsplit('.').next().unwrap_or(""));
-        let Some(symbol) = self.engine.symbol(last) else { return };
+        let Some(symbol) = self.engine.symbol(last) else { return self.first_notice(conn, topic) };
         match kind {
             "orderbook" => {
                 let depth = parts.next().and_then(|d| d.parse().ok()).unwrap_or(1);
@@ -396,6 +404,8 @@ impl Exchange {
                     ["1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M"];
                 INTERVALS.contains(interval) && symbol(name)
             }
+            (Channel::Public, _) if topic == notices::INSURANCE || topic == notices::ALERTS => true,
+            (Channel::Status, _) => topic == notices::STATUS,
             (Channel::Private, ["order" | "execution" | "position" | "wallet" | "greeks"]) => true,
             (Channel::Private, ["order" | "execution" | "position", "linear"]) => true,
             (Channel::Private, ["execution", "fast"] | ["execution", "fast", "linear"]) => true,

@@ -48,7 +48,7 @@ impl Exchange {
                 Obj::new(&mut out).us("timeSecond", nanos / 1_000_000_000).us("timeNano", nanos).end();
                 return Ok(out);
             }
-            "system/status" => return Ok(self.system_status()),
+            "system/status" => return Ok(self.system_status(&request.arg("id"), &request.arg("state"))),
             _ => {}
         }
         let category = request.arg("category");
@@ -268,29 +268,5 @@ impl Exchange {
             .s("nextPageCursor", "")
             .end();
         Ok(out)
-    }
-
-    fn system_status(&self) -> String {
-        let mut out = String::new();
-        Obj::new(&mut out)
-            .with("list", |out| {
-                array(out, self.maintenance.then_some(()), |out, ()| {
-                    Obj::new(out)
-                        .s("id", "sim-1")
-                        .s("title", "Maintenance")
-                        .s("state", "ongoing")
-                        .us("begin", self.now_ms())
-                        .s("end", "0")
-                        .s("href", "")
-                        .raw("serviceTypes", "[1,2,3,4]")
-                        .raw("product", "[1,2]")
-                        .raw("uidSuffix", "[0,1,2,3,4,5,6,7,8,9]")
-                        .n("maintainType", 1)
-                        .n("env", 1)
-                        .end();
-                });
-            })
-            .end();
-        out
     }
 }

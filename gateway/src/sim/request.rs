@@ -2,6 +2,7 @@
 
 use super::codes::{self, Refusal};
 use super::engine::Engine;
+use super::feed;
 use super::order::{Amend, Kind, Place, Slippage, Smp, Target, Tif, Trigger, TriggerBy};
 use keel_core::event::Side;
 use keel_core::units::{Px, Qty, parse_decimal};
@@ -76,6 +77,7 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
         "IOC" => Tif::Ioc,
         "FOK" => Tif::Fok,
         "PostOnly" => Tif::PostOnly,
+        "RPI" => return Err(codes::NO_PERMISSION), // for approved makers, which nobody is here
         _ => return Err(Refusal::params("timeInForce invalid")),
     };
     let smp = match text(body, "smpType").as_str() {
@@ -85,10 +87,12 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
         "CancelBoth" => Smp::CancelBoth,
         _ => return Err(Refusal::params("smpType invalid")),
     };
-    let limit = px(body, "price")?;
+    let limit =
+        if text(body, "bboSideType").is_empty() { px(body, "price")? } else { bbo(engine, body, symbol, side)? };
     if kind == Kind::Limit && limit.is_none() {
         return Err(Refusal::params("price invalid"));
     }
+    whole(body)?;
     let idx = number(body, "positionIdx")?.unwrap_or(0);
     Ok(Place {
         symbol,
@@ -107,6 +111,38 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
         take_profit: px(body, "takeProfit")?.unwrap_or(Px::ZERO),
         stop_loss: px(body, "stopLoss")?.unwrap_or(Px::ZERO),
     })
+}
+
+/// The price of a level of the book, as it stands now: of our own side (`Queue`) or of the other (`Counterparty`).
+fn bbo(engine: &Engine, body: &Body, symbol: usize, side: Side) -> Result<Option<Px>, Refusal> {
+    const DEEPEST: usize = 5;
+    let waits = !matches!(px(body, "triggerPrice")?, None | Some(Px::ZERO));
+    let of = match text(body, "bboSideType").as_str() {
+        _ if waits || text(body, "orderType") != "Limit" => return Err(Refusal::params("bboSideType invalid")),
+        "Queue" => side,
+        "Counterparty" => side.opposite(),
+        _ => return Err(Refusal::params("bboSideType invalid")),
+    };
+    let level = match text(body, "bboLevel").parse() {
+        Ok(level @ 1..=DEEPEST) => level,
+        _ => return Err(Refusal::params("bboLevel invalid")),
+    };
+    Ok(feed::levels(&engine.books[symbol], of, level).get(level - 1).map(|(px, _)| *px))
+}
+
+/// Take profit and stop loss close the whole position at the market. Anything else is refused rather than taken for it.
+fn whole(body: &Body) -> Result<(), Refusal> {
+    let set = |key: &str| px(body, key).map(|px| px.is_some_and(|px| !px.is_zero()));
+    if !set("takeProfit")? && !set("stopLoss")? {
+        return Ok(());
+    }
+    for (key, only) in [("tpslMode", "Full"), ("tpOrderType", "Market"), ("slOrderType", "Market")] {
+        let asked = text(body, key);
+        if !asked.is_empty() && asked != only {
+            return Err(Refusal::params(&format!("{key} invalid")));
+        }
+    }
+    Ok(())
 }
 
 fn trigger(body: &Body) -> Result<Option<Trigger>, Refusal> {
@@ -153,6 +189,7 @@ pub(super) fn target(engine: &Engine, body: &Body) -> Result<Target, Refusal> {
 
 /// `order/amend`.
 pub(super) fn amend(body: &Body) -> Result<Amend, Refusal> {
+    whole(body)?;
     Ok(Amend {
         qty: qty(body, "qty")?,
         px: px(body, "price")?,

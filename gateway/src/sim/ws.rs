@@ -29,8 +29,8 @@ impl Exchange {
         match (text(&body, "op").as_str(), channel) {
             ("ping", _) => self.pong(conn, channel, &body),
             ("auth", Channel::Private | Channel::Trade) => self.auth(conn, channel, &body),
-            ("subscribe", Channel::Public | Channel::Private) => self.subscribe(conn, &body),
-            ("unsubscribe", Channel::Public | Channel::Private) => self.unsubscribe(conn, &body),
+            ("subscribe", Channel::Public | Channel::Private | Channel::Status) => self.subscribe(conn, &body),
+            ("unsubscribe", Channel::Public | Channel::Private | Channel::Status) => self.unsubscribe(conn, &body),
             (_, Channel::Trade) => self.trade(conn, &body),
             (op, _) => self.ack(conn, &body, op, Some("Params Error")),
         }
@@ -51,7 +51,7 @@ impl Exchange {
         let (name, now_ms, req_id) = (self.name(conn), self.now_ms(), text(body, "req_id"));
         let mut out = String::new();
         match channel {
-            Channel::Public => Obj::new(&mut out)
+            Channel::Public | Channel::Status => Obj::new(&mut out)
                 .b("success", true)
                 .s("ret_msg", "pong")
                 .s("conn_id", &name)
@@ -310,7 +310,7 @@ impl Exchange {
     /// One order request, REST or WebSocket, after its caller is known.
     pub(super) fn order_call(&mut self, account: usize, endpoint: &'static str, limit: u32, body: &Body) -> Answer {
         let now_ms = self.now_ms();
-        let faulty = if self.maintenance { Some(10016) } else { self.faults.refusal() };
+        let faulty = if self.notice.ongoing() { Some(10016) } else { self.faults.refusal() };
         if let Some(code) = faulty {
             let meter = Meter { limit, left: limit, reset_ms: now_ms, refused: false };
             return Answer { result: Err(codes::by_code(code)), meter };

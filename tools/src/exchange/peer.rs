@@ -228,6 +228,7 @@ impl Peer {
             "/v5/public/linear" => Channel::Public,
             "/v5/private" => Channel::Private,
             "/v5/trade" => Channel::Trade,
+            "/v5/public/misc/status" => Channel::Status,
             _ => {
                 self.answer(404, &[], b"");
                 return Event::Nothing;

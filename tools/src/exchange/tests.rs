@@ -91,6 +91,17 @@ fn a_client_trades_against_the_generated_market() {
 }
 
 #[test]
+fn system_status_has_its_own_url() {
+    let running = spawn(Options::default(), Market::generated(), Pace::Real).unwrap();
+    for (path, success) in [("/v5/public/misc/status", true), ("/v5/public/linear", false)] {
+        let mut socket = dial(running.address, path);
+        say(&mut socket, r#"{"op":"subscribe","req_id":"1","args":["system.status"]}"#);
+        assert_eq!(hear(&mut socket)["success"], success, "{path}");
+    }
+    running.join().unwrap();
+}
+
+#[test]
 fn a_port_in_use_and_a_missing_tape_are_one_sentence() {
     let running = spawn(Options::default(), Market::generated(), Pace::Real).unwrap();
     let options = Options { listen: running.address, ..Options::default() };

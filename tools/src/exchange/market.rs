@@ -5,7 +5,7 @@
 
 use crate::tape::Tape;
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where frames come from.
 #[derive(Debug, Default)]
@@ -13,6 +13,7 @@ pub struct Market {
     tapes: Vec<Reel>,
     /// The last time handed out: tape time never goes back.
     last_ns: u64,
+    names: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,28 @@ pub(super) fn stamp_ms(frame: &[u8]) -> Option<u64> {
     std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 
+/// Frames looked at before a tape plays: acknowledgements come first on a recorded one.
+const PREVIEW: usize = 256;
+
+/// The symbols the first frames are about, and the time of the first that has one.
+fn preview(path: &Path) -> Result<(Vec<String>, u64)> {
+    let (mut tape, mut names, mut begins) = (Tape::open(path)?, Vec::new(), None);
+    for _ in 0..PREVIEW {
+        let Some(frame) = tape.next_frame()? else { break };
+        begins = begins.or_else(|| stamp_ms(frame.json));
+        names.extend(symbol(frame.json));
+    }
+    Ok((names, begins.unwrap_or(0) * 1_000_000))
+}
+
+/// The last part of a frame's topic.
+fn symbol(frame: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(frame).ok()?;
+    let at = text.find("\"topic\":\"")? + 9;
+    let topic = &text[at..at + text[at..].find('"')?];
+    Some(topic.rsplit('.').next()?.to_owned())
+}
+
 impl Market {
     /// No tape: whatever trades is generated.
     #[must_use]
@@ -51,14 +74,18 @@ impl Market {
 
     /// Opens tapes. A missing or unreadable one says so in one sentence.
     pub fn tapes(paths: &[PathBuf]) -> Result<Self> {
-        let mut tapes = Vec::new();
+        let (mut tapes, mut names) = (Vec::new(), Vec::new());
         for path in paths {
+            let (symbols, begins_ns) = preview(path)?;
+            names.extend(symbols);
             let mut reel = Reel { tape: Tape::open(path)?, next: None };
-            reel.advance(0)?;
+            reel.advance(begins_ns)?;
             reel.next.as_ref().with_context(|| format!("{}: the tape is empty", path.display()))?;
             tapes.push(reel);
         }
-        Ok(Self { tapes, last_ns: 0 })
+        names.sort();
+        names.dedup();
+        Ok(Self { tapes, last_ns: 0, names })
     }
 
     /// Is there a tape?
@@ -67,20 +94,10 @@ impl Market {
         !self.tapes.is_empty()
     }
 
-    /// The first symbol of each tape's first frame.
+    /// The symbols the first frames of the tapes are about.
     #[must_use]
     pub fn symbols(&self) -> Vec<String> {
-        let first = |reel: &Reel| {
-            let (_, json) = reel.next.as_ref()?;
-            let text = std::str::from_utf8(json).ok()?;
-            let at = text.find("\"topic\":\"")? + 9;
-            let topic = &text[at..at + text[at..].find('"')?];
-            Some(topic.rsplit('.').next()?.to_owned())
-        };
-        let mut names: Vec<String> = self.tapes.iter().filter_map(first).collect();
-        names.sort();
-        names.dedup();
-        names
+        self.names.clone()
     }
 
     fn earliest(&self) -> Option<usize> {
@@ -103,5 +120,23 @@ impl Market {
         self.last_ns = self.last_ns.max(ns);
         reel.advance(self.last_ns)?;
         Ok(Some((self.last_ns, frame)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tape_that_begins_with_an_acknowledgement_is_known_by_what_follows() {
+        let path = std::env::temp_dir().join(format!("keel-market-{}.jsonl", std::process::id()));
+        let ack = r#"{"success":true,"ret_msg":"","conn_id":"c","req_id":"1","op":"subscribe"}"#;
+        let trade =
+            |s: &str| format!(r#"{{"topic":"publicTrade.{s}","type":"snapshot","ts":1700000000000,"data":[]}}"#);
+        std::fs::write(&path, format!("{ack}\n{}\n{}\n", trade("ETHUSDT"), trade("BTCUSDT"))).unwrap();
+        let market = Market::tapes(std::slice::from_ref(&path)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(market.symbols(), ["BTCUSDT", "ETHUSDT"]);
+        assert_eq!(market.next_ns(), Some(1_700_000_000_000_000_000));
     }
 }

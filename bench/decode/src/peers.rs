@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "parsed as users parse it, not read")]
     topic: &'a str,
     #[serde(rename = "type")]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "parsed as users parse it, not read")]
     kind: &'a str,
     ts: u64,
     #[serde(borrow)]
@@ -21,7 +21,7 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 struct Data<'a> {
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "parsed as users parse it, not read")]
     s: &'a str,
     #[serde(borrow)]
     b: Vec<[&'a str; 2]>,
@@ -45,7 +45,7 @@ fn fold(messages: &[Vec<u8>], mut one: impl FnMut(&[u8]) -> u64) -> End {
 pub fn all() -> Vec<Contestant> {
     let mut copy = Vec::with_capacity(1 << 16);
     let mut buffers = simd_json::Buffers::new(1 << 16);
-    #[allow(unused_mut)]
+    #[allow(unused_mut, reason = "the peers behind features are pushed onto it")]
     let mut all = vec![
         contestant("serde_json typed", "borrowed text, no numbers of levels", |messages| {
             fold(messages, |message| serde_json::from_slice::<Envelope<'_>>(message).expect("JSON").digest())

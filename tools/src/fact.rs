@@ -4,10 +4,10 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, ExecKind, Fill, Flag,
-    Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind,
-    OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent, SentOutcome, Side, Start, Stop, Ticker,
-    TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
+    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, Document,
+    DocumentKind, ExecKind, Fill, Flag, Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation,
+    NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent,
+    SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
@@ -168,7 +168,7 @@ show! {
 
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
-    SentOutcome, CommandKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    SentOutcome, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
 }
 
 impl<const N: usize> Show for Text<N> {
@@ -240,6 +240,12 @@ fn ticker(fact: &Ticker) -> Fields {
     market(&fact.origin, own)
 }
 
+fn document(fact: &Document) -> Fields {
+    let mut all = fields!(fact; recv author kind part parts len);
+    all.push(("bytes", Value::Text(String::from_utf8_lossy(fact.text()).into_owned())));
+    all
+}
+
 fn instrument(fact: &Instrument) -> Fields {
     let mut all = fields!(fact; id symbol tick min_px max_px step min_qty max_qty max_market_qty min_notional);
     let Instrument { band_x, band_y, taker_fee, maker_fee, .. } = *fact;
@@ -286,6 +292,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
+        Kind::Document => read(bytes).as_ref().map(document),
         Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision),
         Kind::NotSized => read::<NotSized>(bytes).map(|fact| order(&fact.order)),
         Kind::Start => plain!(Start; mono wall seed run pid config build),

@@ -19,7 +19,7 @@ pub mod market;
 pub mod order;
 pub mod system;
 
-pub use command::{Command, CommandKind, Timer};
+pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
     Reconciliation, Resolution, Sent, SentOutcome, VenuePosition, Wallet,
@@ -82,6 +82,7 @@ pub enum Kind {
     Difference = 209,
     Command = 301,
     Timer = 302,
+    Document = 303,
     Approved = 401,
     Refused = 402,
     NotSized = 403,
@@ -93,7 +94,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -113,6 +114,7 @@ impl Kind {
         Self::Difference,
         Self::Command,
         Self::Timer,
+        Self::Document,
         Self::Approved,
         Self::Refused,
         Self::NotSized,

@@ -47,6 +47,8 @@ pub struct Brake {
     automatic: State,
     instruments: [State; MAX_INSTRUMENTS],
     strategies: [State; MAX_STRATEGIES],
+    /// What a measurement asks of one instrument as long as it lasts.
+    held: [State; MAX_INSTRUMENTS],
     version: u64,
 }
 
@@ -57,6 +59,7 @@ impl Default for Brake {
             automatic: State::Active,
             instruments: [State::Active; MAX_INSTRUMENTS],
             strategies: [State::Active; MAX_STRATEGIES],
+            held: [State::Active; MAX_INSTRUMENTS],
             version: 0,
         }
     }
@@ -67,7 +70,7 @@ impl Brake {
     #[must_use]
     pub fn effective(&self, instrument: InstrumentId, strategy: StrategyId) -> State {
         let of = |latches: &[State], at: usize| latches.get(at).copied().unwrap_or(State::Halted);
-        self.global().max(of(&self.instruments, instrument.index())).max(of(&self.strategies, strategy.index()))
+        self.state(Scope::Instrument(instrument)).max(self.global()).max(of(&self.strategies, strategy.index()))
     }
 
     /// The global state.
@@ -81,7 +84,10 @@ impl Brake {
     pub fn state(&self, scope: Scope) -> State {
         match scope {
             Scope::Global => self.global(),
-            Scope::Instrument(id) => self.instruments.get(id.index()).copied().unwrap_or(State::Halted),
+            Scope::Instrument(id) => {
+                let of = |latches: &[State]| latches.get(id.index()).copied().unwrap_or(State::Halted);
+                of(&self.instruments).max(of(&self.held))
+            }
             Scope::Strategy(id) => self.strategies.get(id.index()).copied().unwrap_or(State::Halted),
         }
     }
@@ -114,6 +120,13 @@ impl Brake {
         let held = state.min(State::CancelOnly);
         self.version += u64::from(held != self.automatic);
         self.automatic = held;
+    }
+
+    /// What a measurement asks of one instrument as long as it lasts. It ends by itself, so it moves no version.
+    pub fn hold_instrument(&mut self, instrument: InstrumentId, state: State) {
+        if let Some(held) = self.held.get_mut(instrument.index()) {
+            *held = state;
+        }
     }
 
     /// What a person or the node asked. True when it released the latches.

@@ -6,6 +6,7 @@
 use crate::brake::State;
 use crate::decision::{Class, Decision, Pair, SmallPair};
 use crate::exposure::{Holding, value};
+use crate::flow::Flow;
 use crate::gate::{Conduct, Gate};
 use crate::limits::InstrumentLimits;
 use crate::refusal::{Refusal, Slot};
@@ -44,15 +45,18 @@ const fn check(code: Refusal, concerns: u8, measure: fn(&Question<'_>) -> Measur
 }
 
 /// Every check, in order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
-pub(crate) static CHECKS: [Check; 39] = [
+pub(crate) static CHECKS: [Check; 45] = [
     // state and latches
     check(Refusal::Halted, ORDERS, |q| Measure::holds(q.brake <= State::ReduceOnly)),
     check(Refusal::ReducingOnly, ORDERS, reducing_only),
     check(Refusal::JournalFaulty, ALL, |q| Measure::holds(q.context.log != LogHealth::Faulty)),
     check(Refusal::Executions, RISK, |q| q.behaves(|c| !c.executions.is_latched())),
     check(Refusal::Rejects, RISK, |q| q.behaves(|c| !c.rejects.is_latched())),
+    check(Refusal::OrderToTrade, RISK, order_to_trade),
     // ids, permissions, instrument arithmetic
     check(Refusal::UnknownStrategy, RISK, permitted),
+    check(Refusal::Model, RISK, model),
+    check(Refusal::SignalAge, RISK, signal_age),
     check(Refusal::UnknownOrder, ALL, known_order),
     check(Refusal::AmendPending, ORDERS, amend_pending),
     check(Refusal::Form, ORDERS, form),
@@ -79,6 +83,9 @@ pub(crate) static CHECKS: [Check; 39] = [
     check(Refusal::VenueBand, ORDERS, venue_band),
     check(Refusal::OrderQty, RISK, |q| Measure::at_most(q.order.qty.raw().into(), q.limits.max_order_qty.raw())),
     check(Refusal::OrderValue, RISK, |q| Measure::at_most(q.order_value(), q.limits.max_order_value.raw())),
+    check(Refusal::RestingValue, RISK, resting_value),
+    check(Refusal::Walk, RISK, walk),
+    check(Refusal::Participation, RISK, participation),
     check(Refusal::OpenOrders, RISK, open_orders),
     // exposure if everything open filled
     check(Refusal::Position, RISK, position),
@@ -180,6 +187,7 @@ pub(crate) struct Question<'a> {
     instrument: &'a Instrument,
     limits: &'a InstrumentLimits,
     market: &'a Market,
+    flow: &'a Flow,
     holding: &'a Holding,
     conduct: Option<&'a Conduct>,
     brake: State,
@@ -217,6 +225,7 @@ impl<'a> Question<'a> {
             instrument,
             limits: &gate.rows[at],
             market: &gate.markets[at],
+            flow: &gate.flows[at],
             holding,
             conduct: gate.strategies.get(order.strategy.index()),
             brake: gate.brake.effective(order.instrument, order.strategy),
@@ -321,6 +330,24 @@ fn reducing_only(q: &Question<'_>) -> Measure {
     let free = q.brake == State::Active && q.context.log == LogHealth::Sound;
     let shrinks = q.class == Class::Reduce && (q.order.reduce_only.is_set() || q.order.op == Op::Amend);
     Measure::holds(free || shrinks)
+}
+
+/// Messages it takes to trade once: layering and noise look like this.
+fn order_to_trade(q: &Question<'_>) -> Measure {
+    let rows = q.conduct.zip(q.gate.limits.strategies.get(q.order.strategy.index()));
+    rows.map_or(Measure::holds(true), |(conduct, row)| {
+        Measure::at_most(conduct.work.ratio().into(), row.max_order_to_trade.into())
+    })
+}
+
+fn model(q: &Question<'_>) -> Measure {
+    let Some(row) = q.gate.limits.strategies.get(q.order.strategy.index()) else { return Measure::holds(true) };
+    Measure::holds(q.gate.models.allows(q.order.strategy, q.order.model, row.signal_ttl == 0, q.now.wall))
+}
+
+fn signal_age(q: &Question<'_>) -> Measure {
+    let ttl = q.gate.limits.strategies.get(q.order.strategy.index()).map_or(0, |row| row.signal_ttl);
+    Measure::at_most(q.order.signal_age.into(), ttl.into())
 }
 
 fn permitted(q: &Question<'_>) -> Measure {
@@ -446,6 +473,31 @@ fn venue_band(q: &Question<'_>) -> Measure {
         Side::Buy => market.buy_max.is_zero() || px <= market.buy_max,
         Side::Sell => px >= market.sell_min,
     })
+}
+
+/// What may rest can be picked off whole, any time later.
+fn resting_value(q: &Question<'_>) -> Measure {
+    let limit = q.limits.max_resting_value.raw();
+    match q.order.tif {
+        TimeInForce::Gtc | TimeInForce::PostOnly => Measure::at_most(q.order_value(), limit),
+        TimeInForce::Ioc | TimeInForce::Fok => Measure::at_most(0, limit),
+    }
+}
+
+/// The next rung of our own ladder.
+fn walk(q: &Question<'_>) -> Measure {
+    match q.flow.walked(q.order.side, q.order.px) {
+        Some(bps) => Measure::at_most(bps.into(), q.limits.max_walk),
+        None => Measure::missing(q.limits.max_walk),
+    }
+}
+
+fn participation(q: &Question<'_>) -> Measure {
+    if q.limits.max_participation == 0 {
+        return Measure::holds(true);
+    }
+    let allowed = i128::from(q.flow.market()) * i128::from(q.limits.max_participation) / 10_000;
+    Measure::at_most(i128::from(q.flow.own()) + i128::from(q.added.raw()), clamp(allowed))
 }
 
 fn open_orders(q: &Question<'_>) -> Measure {

@@ -16,11 +16,14 @@ use crate::brake::{Brake, Scope, State};
 use crate::checks::{CHECKS, Question};
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
+use crate::flow::Flow;
 use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
+use crate::models::Models;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
-use crate::trips::{Readings, Trips};
+use crate::trips::{Cause, Readings, Trips};
 use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
+use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::event::{Channel, Command, CommandKind, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet};
 use keel_core::ids::{ClientId, InstrumentId, StrategyId};
@@ -57,6 +60,9 @@ pub struct Gate {
     pub(crate) messages: Bucket,
     pub(crate) recent: Recent,
     pub(crate) strategies: Vec<Conduct>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) models: Models,
+    vigil: Vigil,
     /// Our own profit and loss, by instrument and together.
     positions: Vec<Position>,
     profits: Vec<i64>,
@@ -72,6 +78,7 @@ pub(crate) struct Conduct {
     pub(crate) messages: Bucket,
     pub(crate) executions: Window,
     pub(crate) rejects: Window,
+    pub(crate) work: Work,
 }
 
 impl Conduct {
@@ -80,6 +87,7 @@ impl Conduct {
             messages: Bucket::new(row.rate, row.rate),
             executions: Window::new(row.max_executions, millis(limits.execution_window)),
             rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
+            work: Work::default(),
         }
     }
 }
@@ -114,6 +122,9 @@ impl Gate {
             messages: Bucket::new(limits.message_rate, limits.message_burst),
             recent: Recent::default(),
             strategies: limits.strategies.iter().map(|row| Conduct::new(row, &limits)).collect(),
+            flows: vec![Flow::default(); count],
+            models: Models::default(),
+            vigil: Vigil::default(),
             positions: vec![Position::default(); count],
             profits: vec![0; count],
             trips: Trips::default(),
@@ -169,6 +180,11 @@ impl Gate {
     #[must_use]
     pub const fn stress(&self) -> &Outcomes {
         &self.stress
+    }
+
+    /// Which model versions may ask for orders.
+    pub const fn models_mut(&mut self) -> &mut Models {
+        &mut self.models
     }
 
     /// The limits in force.
@@ -280,11 +296,35 @@ impl Gate {
         }
     }
 
+    /// Someone asked: counted whatever comes of it, and windows brought up to now.
+    fn note_asking(&mut self, now: Now, order: &Order) {
+        if order.op != Op::Cancel {
+            self.vigil.asked(now.mono);
+        }
+        if let Some(flow) = self.flows.get_mut(order.instrument.index()) {
+            flow.advance(now.mono);
+        }
+    }
+
+    /// What the brake watches beyond money: read at each beat.
+    fn keep_vigil(&mut self, now: Now) {
+        self.readings.clock = self.vigil.clock(now.mono);
+        self.readings.rejects = Some(self.vigil.rejects(now.mono));
+        self.readings.runaway = Some(self.vigil.runaway(now.mono, self.limits.message_rate));
+        let ratios = self.strategies.iter_mut().map(|conduct| conduct.work.ratio_at(now.mono));
+        self.readings.order_to_trade = ratios.max().map(i64::from);
+        let ladder = *self.limits.trips.of(Cause::Staleness);
+        for (id, market) in (0..).map(InstrumentId).zip(&mut self.markets) {
+            self.brake.hold_instrument(id, market.staleness(now.mono, &ladder));
+        }
+    }
+
     /// Below this line nothing fails: the order leaves.
     fn spend(&mut self, now: Now, order: &Order) {
         self.messages.take(now.mono);
         if let Some(conduct) = self.strategies.get_mut(order.strategy.index()) {
             conduct.messages.take(now.mono);
+            conduct.work.message(now.mono);
         }
         if order.op == Op::New {
             self.recent.remember(now.mono, order);
@@ -298,6 +338,7 @@ impl permit::Gate for Gate {
 
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
         self.borrow_mark(now, order, context);
+        self.note_asking(now, order);
         let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
         match Question::new(self, now, order, context) {
             Err(stranger) => decision.refuse(stranger),
@@ -321,6 +362,12 @@ impl permit::Gate for Gate {
         }
         let Some(id) = event.instrument() else { return };
         let Some(market) = self.markets.get_mut(id.index()) else { return };
+        self.vigil.heard(now, event.origin());
+        match event {
+            MarketEvent::Trade(trade) => return self.flows[id.index()].trade(trade),
+            MarketEvent::Ticker(ticker) => self.flows[id.index()].set_day(ticker.volume_24h),
+            _ => {}
+        }
         if market.see(event) {
             let mark = market.mark;
             self.set_mark(now, id, mark);
@@ -346,11 +393,20 @@ impl permit::Gate for Gate {
             ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
                 if let Some(conduct) = self.conduct(fill.client) {
                     conduct.executions.count(now.mono);
+                    conduct.work.fill(now.mono);
+                }
+                if let Some(flow) = self.flows.get_mut(fill.instrument.index()) {
+                    flow.fill(now.mono, fill);
                 }
             }
-            ExecEvent::Ack(ack) if ack.code != 0 && ack.op != Op::Cancel => {
-                if let Some(conduct) = self.conduct(ack.client) {
-                    conduct.rejects.count(now.mono);
+            ExecEvent::Sent(sent) => self.vigil.sent(now, sent),
+            ExecEvent::Ack(ack) => {
+                self.vigil.answered(now, ack);
+                if ack.code != 0 && ack.op != Op::Cancel {
+                    self.vigil.rejected(now.mono);
+                    if let Some(conduct) = self.conduct(ack.client) {
+                        conduct.rejects.count(now.mono);
+                    }
                 }
             }
             _ => {}
@@ -384,6 +440,7 @@ impl permit::Gate for Gate {
 
     fn tick(&mut self, now: Now) {
         self.compare(now);
+        self.keep_vigil(now);
         if now.mono < self.next_check {
             return self.look(now);
         }

@@ -103,6 +103,12 @@ refusals! {
     38 SelfMatch Slot::None, "It would trade against an order of our own.";
     39 Rejects Slot::None, "The venue refused so many orders of this strategy that a person must look at it first.";
     40 AmendPending Slot::None, "An earlier amend of this order is not answered yet.";
+    41 Walk Slot::Count(4), "Our own fills already walked the price this far (bps).";
+    42 Participation Slot::Money(9), "Too large a share of what the market trades in a minute would be ours (coins).";
+    43 RestingValue Slot::Money(10), "An order that may rest is worth too much (USDT).";
+    44 Model Slot::None, "It names no model version that is approved, loaded as approved, and within its time.";
+    45 SignalAge Slot::Count(5), "The signal behind it is too old (ms).";
+    46 OrderToTrade Slot::Count(6), "The strategy sends too many messages a fill.";
 }
 
 impl Refusal {

@@ -202,7 +202,7 @@ fn market(origin: &keel_core::event::Origin, own: Fields) -> Fields {
 }
 
 fn order(order: &Order) -> Fields {
-    fields!(order; client cause px qty instrument strategy op side kind tif reduce_only bound)
+    fields!(order; client cause px qty instrument strategy op side kind tif reduce_only bound model signal_age)
 }
 
 fn decision(decision: &Decision) -> Fields {

@@ -3,7 +3,7 @@
 //! Every buy moves `wallet - cost` by exactly minus the traded value and every sell by plus it, so over all accounts
 //! cash, fees and open cost always sum to what was deposited: conservation is arithmetic, not hope.
 
-use super::order::{Execution, Order};
+use super::order::{Execution, Exits, Order};
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,8 +23,10 @@ pub(super) struct Position {
     pub(super) realised_ever: Notional,
     /// Fees paid to open what is open now.
     pub(super) open_fee: Notional,
-    pub(super) take_profit: Px,
-    pub(super) stop_loss: Px,
+    /// Guards of the whole of it: what they ask for, how far a trailing stop follows, and their orders (0: none).
+    pub(super) exits: Exits,
+    pub(super) trailing: Px,
+    pub(super) guards: [u64; 3],
     pub(super) created: u64,
     pub(super) updated: u64,
     pub(super) opened: u64,

@@ -71,6 +71,12 @@ codes! {
     DUP_LINK = 110072, "OrderLinkedID is duplicate";
     TRIGGER_BUY = 110092, "expect Rising, but trigger_price is not above current price";
     TRIGGER_SELL = 110093, "expect Falling, but trigger_price is not below current price";
+    EXITS_FIXED = 110059, "Not allowed to modify the TP/SL of a partially filled open order.";
+    GUARD_FIXED = 110060, "Under full TP/SL mode, it is not allowed to modify TP/SL.";
+    GUARD_TOO_LARGE = 110058, "You can't set take profit and stop loss due to insufficient size of remaining position size.";
+    TOO_MANY_GUARDS = 110061, "Not allowed to have more than 20 TP/SLs under Partial tpSlMode.";
+    NOT_MODIFIED = 34040, "not modified";
+    NO_RPI = 110119, "Order failed. RPI orders are restricted to approved market makers only";
     MIN_NOTIONAL = 110094, "Order does not meet minimum order value 5USDT";
     IDX_MISMATCH = 10001, "position idx not match position mode";
     BAD_SYMBOL = 10001, "params error: symbol invalid";

@@ -2,7 +2,7 @@
 
 use super::account::{LogRow, PositionStatus, Transfer, remember};
 use super::engine::{Engine, Event, MARKET};
-use super::order::{Execution, Kind, Order, Place, Smp, Status, Tif, side_text};
+use super::order::{Execution, Exits, Kind, Order, Place, Smp, Status, Tif, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 
@@ -12,8 +12,8 @@ type Leg = (usize, usize, u8);
 impl Engine {
     /// Prices of a symbol moved: conditional orders, stops of positions, and accounts in need look again.
     pub(super) fn prices_moved(&mut self, now_ms: u64, symbol: usize) {
+        self.trail(symbol);
         self.fire_triggers(now_ms, symbol);
-        self.fire_stops(now_ms, symbol);
         self.check_solvency(now_ms);
     }
 
@@ -22,7 +22,7 @@ impl Engine {
             let trigger = engine.orders.get(id).and_then(|o| o.trigger)?;
             let px = engine.trigger_px(symbol, trigger.by);
             let met = if trigger.rise { px >= trigger.px } else { px <= trigger.px };
-            (met && !px.is_zero()).then_some(*id)
+            (met && !px.is_zero() && !trigger.px.is_zero()).then_some(*id)
         };
         let fired: Vec<u64> = self.stops[symbol].iter().filter_map(|id| due(self, id)).collect();
         for id in fired {
@@ -30,6 +30,7 @@ impl Engine {
             let Some(mut order) = self.orders.remove(&id) else { continue };
             (order.status, order.updated) = (Status::Triggered, now_ms);
             self.announce(&order);
+            self.guard_fired(now_ms, &order);
             order.status = Status::New;
             let place = self.as_place(&order);
             if order.kind == Kind::Market {
@@ -60,34 +61,7 @@ impl Engine {
             smp: order.smp,
             trigger: None,
             slippage: None,
-            take_profit: order.take_profit,
-            stop_loss: order.stop_loss,
-        }
-    }
-
-    /// Take profit and stop loss of positions, at the last price.
-    fn fire_stops(&mut self, now_ms: u64, symbol: usize) {
-        let last = self.quotes[symbol].last;
-        let mut fired = Vec::new();
-        for (account, of) in self.accounts.iter().enumerate().filter(|(_, a)| !a.house) {
-            for ((_, idx), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
-                let long = p.size.raw() > 0;
-                let hit = |level: Px, above: bool| {
-                    !level.is_zero() && !last.is_zero() && if above { last >= level } else { last <= level }
-                };
-                let (profit, loss) = (hit(p.take_profit, long), hit(p.stop_loss, !long));
-                if !p.size.is_zero() && (profit || loss) {
-                    fired.push((account, *idx, p.size, profit));
-                }
-            }
-        }
-        for (account, idx, size, profit) in fired {
-            if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
-                (p.take_profit, p.stop_loss) = (Px::ZERO, Px::ZERO);
-            }
-            let (create, stop) =
-                if profit { ("CreateByTakeProfit", "TakeProfit") } else { ("CreateByStopLoss", "StopLoss") };
-            self.close(now_ms, account, symbol, idx, size, (create, stop));
+            exits: order.exits,
         }
     }
 
@@ -129,8 +103,7 @@ impl Engine {
             smp: Smp::None,
             trigger: None,
             slippage: None,
-            take_profit: Px::ZERO,
-            stop_loss: Px::ZERO,
+            exits: Exits::default(),
         };
         let bound = self.market_bound(&place).unwrap_or(self.quotes[symbol].mark);
         place.px = self.specs[symbol].instrument.passive(side, bound);
@@ -356,6 +329,7 @@ impl Engine {
         self.announce(&order);
         self.accounts[account].file(order);
         self.after(account, symbol, idx, true);
+        self.drop_reducers(now_ms, account, symbol, idx);
     }
 
     // ---- money in and out ----------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ mod command;
 mod config;
 mod conn;
 mod engine;
+mod exits;
 mod fault;
 mod feed;
+mod guard;
 mod house;
 mod lifecycle;
 mod limits;
@@ -454,6 +456,8 @@ impl Exchange {
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]

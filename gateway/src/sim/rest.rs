@@ -5,7 +5,7 @@ use super::limits::{self, Meter};
 use super::request::{self, Body};
 use super::text::{Obj, array};
 use super::ws::{Done, check_clock};
-use super::{Exchange, Output, auth};
+use super::{Exchange, Output, auth, exits};
 use core::net::IpAddr;
 use serde_json::Value;
 
@@ -279,17 +279,9 @@ impl Exchange {
     }
 
     fn trading_stop(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
-        request::linear(body)?;
-        let symbol = self.engine.symbol(&request::text(body, "symbol")).ok_or(codes::BAD_SYMBOL)?;
-        let idx: u8 = request::text(body, "positionIdx").parse().unwrap_or(0);
-        let change = request::amend(body)?;
-        let Some(p) = self.engine.accounts[account].positions.get_mut(&(symbol, idx)).filter(|p| !p.size.is_zero())
-        else {
-            return Err(Refusal::params("can not set tp/sl/ts for zero position"));
-        };
-        p.take_profit = change.take_profit.unwrap_or(p.take_profit);
-        p.stop_loss = change.stop_loss.unwrap_or(p.stop_loss);
-        self.engine.after(account, symbol, idx, false);
+        let stops = exits::stops(&self.engine, body)?;
+        let now_ms = self.now_ms();
+        self.engine.set_stops(now_ms, account, &stops)?;
         Ok("{}".to_owned())
     }
 
@@ -302,7 +294,7 @@ impl Exchange {
         if symbol.is_empty() && base.is_empty() && settle.is_empty() {
             return Err(Refusal::params("symbol, baseCoin or settleCoin is required"));
         }
-        let filter = request::text(body, "orderFilter");
+        let (filter, kind) = (request::text(body, "orderFilter"), request::text(body, "stopOrderType"));
         let wanted = |o: &super::order::Order| {
             let spec = &self.engine.specs[o.symbol];
             let place = if !symbol.is_empty() {
@@ -313,7 +305,8 @@ impl Exchange {
                 settle == "USDT"
             };
             let stop = o.trigger.is_some() && o.status == super::order::Status::Untriggered;
-            place && (filter.is_empty() || (filter == "StopOrder") == stop)
+            let kind_fits = filter != "StopOrder" || kind.is_empty() || kind == o.stop_type;
+            place && kind_fits && (filter.is_empty() || (filter == "StopOrder") == stop)
         };
         if !symbol.is_empty() && self.engine.symbol(&symbol).is_none() {
             return Err(codes::BAD_SYMBOL);

@@ -16,12 +16,13 @@ fn or_empty(px: Px) -> String {
 pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) {
     let avg = o.filled.average(o.value).map(|px| decimal(px.raw())).unwrap_or_default();
     let left_value = o.px.mul_floor(o.left).unwrap_or(Notional::ZERO);
+    let (profit, loss) = (o.exits.profit, o.exits.loss);
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", engine.specs[o.symbol].symbol())
         .s("orderId", &engine.order_id(o.id))
         .s("orderLinkId", &o.link)
-        .s("parentOrderLinkId", "")
+        .s("parentOrderLinkId", &o.parent_link)
         .s("blockTradeId", "")
         .s("side", side_text(o.side))
         .s("orderType", o.kind.text())
@@ -53,16 +54,16 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
         .s("slippageToleranceType", "UNKNOWN")
         .s("slippageTolerance", "")
         .s("stopOrderType", o.stop_type)
-        .s("triggerPrice", &o.trigger.map(|t| decimal(t.px.raw())).unwrap_or_default())
+        .s("triggerPrice", &trigger_px(o))
         .s("triggerBy", o.trigger.map_or("", |t| t.by.text()))
         .n("triggerDirection", direction(o.trigger))
-        .s("takeProfit", &or_empty(o.take_profit))
-        .s("stopLoss", &or_empty(o.stop_loss))
-        .s("tpslMode", if o.take_profit.is_zero() && o.stop_loss.is_zero() { "" } else { "Full" })
-        .s("tpTriggerBy", if o.take_profit.is_zero() { "" } else { "LastPrice" })
-        .s("slTriggerBy", if o.stop_loss.is_zero() { "" } else { "LastPrice" })
-        .s("tpLimitPrice", "")
-        .s("slLimitPrice", "")
+        .s("takeProfit", &or_empty(profit.px))
+        .s("stopLoss", &or_empty(loss.px))
+        .s("tpslMode", tpsl_mode(o))
+        .s("tpTriggerBy", if profit.px.is_zero() { "" } else { profit.by.text() })
+        .s("slTriggerBy", if loss.px.is_zero() { "" } else { loss.by.text() })
+        .s("tpLimitPrice", &or_empty(profit.limit))
+        .s("slLimitPrice", &or_empty(loss.limit))
         .f("lastPriceOnCreated", o.last_px.raw(), engine.specs[o.symbol].price_places)
         .s("ocoTriggerBy", "")
         .s("placeType", "")
@@ -74,6 +75,21 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
         .b("rpiTakerAccess", false)
         .s("rpiMatchedQty", "0")
         .end();
+}
+
+/// `tpslMode` of an order that asks for a take profit or stop loss, or is one.
+fn tpsl_mode(o: &Order) -> &'static str {
+    match (o.exits.any() || o.guard.is_some(), o.exits.partial) {
+        (false, _) => "",
+        (true, true) => "Partial",
+        (true, false) => "Full",
+    }
+}
+
+/// `triggerPrice`; a trailing stop that does not follow yet shows where it begins to.
+fn trigger_px(o: &Order) -> String {
+    let begins = o.guard.map_or(Px::ZERO, |g| g.active);
+    o.trigger.map(|t| if t.px.is_zero() { begins } else { t.px }).map(|px| decimal(px.raw())).unwrap_or_default()
 }
 
 fn direction(trigger: Option<Trigger>) -> i64 {
@@ -191,9 +207,9 @@ pub(super) fn position(
         .s("liqPrice", &liquidation)
         .s("bustPrice", "")
         .s("tpslMode", "Full")
-        .d("takeProfit", p.take_profit.raw())
-        .d("stopLoss", p.stop_loss.raw())
-        .s("trailingStop", "0")
+        .d("takeProfit", p.exits.profit.px.raw())
+        .d("stopLoss", p.exits.loss.px.raw())
+        .d("trailingStop", p.trailing.raw())
         .d("unrealisedPnl", p.unrealised(mark).raw())
         .s("sessionAvgPrice", if stream { "0" } else { "" })
         .d("curRealisedPnl", p.realised.raw())

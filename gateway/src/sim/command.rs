@@ -297,7 +297,7 @@ impl Exchange {
     fn intervene(&mut self, line: &Line<'_>) -> Result<(), String> {
         let (account, now_ms) = (self.account_arg(line)?, self.now_ms());
         if line.verb == "liquidate" {
-            self.engine.liquidate(now_ms, account);
+            self.engine.liquidate(now_ms, account, true);
             return Ok(());
         }
         let symbol = self.symbol_word(line)?;

@@ -1,7 +1,8 @@
-//! What happens to orders and positions without a request: triggers, funding, liquidation, deleveraging.
+//! What happens to orders and positions without a request: triggers, funding, money in and out. Liquidation stands in
+//! `liquidation.rs`.
 
-use super::account::{LogRow, PositionStatus, Transfer, remember};
-use super::engine::{Engine, Event, MARKET};
+use super::account::{LogRow, Transfer, remember};
+use super::engine::{Engine, Event};
 use super::order::{Execution, Exits, Kind, Order, Place, Smp, Status, Tif, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -81,7 +82,7 @@ impl Engine {
         self.execute(now_ms, order);
     }
 
-    fn venue_order(
+    pub(super) fn venue_order(
         &mut self,
         now_ms: u64,
         (account, symbol, idx): Leg,
@@ -138,9 +139,13 @@ impl Engine {
         let (mark, rate, seq) = (self.quotes[symbol].mark, self.quotes[symbol].funding, self.quotes[symbol].seq);
         self.fees += pay;
         let id = self.take_execution_number();
+        self.accounts[account].wallet -= pay;
+        let short = -self.loose(account).min(Notional::ZERO);
         let of = &mut self.accounts[account];
-        of.wallet -= pay;
         if let Some(p) = of.positions.get_mut(&(symbol, idx)) {
+            if of.isolated && !of.house {
+                p.margin -= short; // what the loose cash cannot pay, the position's own margin does
+            }
             p.realised -= pay;
             p.realised_ever -= pay;
             p.updated = now_ms;
@@ -197,139 +202,6 @@ impl Engine {
         remember(&mut of.executions, execution.clone());
         self.events.push(Event::Execution(account, Box::new(execution)));
         self.after(account, symbol, idx, true);
-    }
-
-    // ---- liquidation ---------------------------------------------------------------------------------------------
-
-    /// Accounts whose maintenance margin exceeds their equity are liquidated.
-    fn check_solvency(&mut self, now_ms: u64) {
-        for account in 0..self.accounts.len() {
-            let of = &self.accounts[account];
-            if of.house || of.frozen || of.positions.values().all(|p| p.size.is_zero()) {
-                continue;
-            }
-            let totals = self.totals(account);
-            if totals.position_mm > Notional::ZERO && totals.position_mm >= totals.equity() {
-                self.liquidate(now_ms, account);
-            }
-        }
-    }
-
-    /// Cancels everything, takes every position over, covers what is missing from the insurance.
-    pub(super) fn liquidate(&mut self, now_ms: u64, account: usize) {
-        self.accounts[account].frozen = true;
-        let open: Vec<u64> = self.accounts[account].open.iter().copied().collect();
-        for id in open {
-            self.withdraw(now_ms, id, "CancelAllBeforeLiq", "EC_PerCancelRequest");
-        }
-        let legs: Vec<(usize, u8)> = self.accounts[account].positions.keys().copied().collect();
-        let mut worst = (Notional::MAX, 0); // the leg that cost most owes its pool what is missing
-        for (symbol, idx) in legs {
-            let size = self.accounts[account].position(symbol, idx).size;
-            if !size.is_zero() {
-                let before = self.accounts[account].wallet;
-                self.take_over(now_ms, account, symbol, idx, size, "CreateByLiq");
-                worst = worst.min((self.accounts[account].wallet - before, symbol));
-            }
-        }
-        let missing = -self.accounts[account].wallet.raw().min(0);
-        if missing > 0 {
-            let missing = Notional::from_raw(missing);
-            self.accounts[account].wallet += missing;
-            self.accounts[MARKET].wallet -= missing;
-            self.pools[worst.1].pay(now_ms, missing);
-            self.events.push(Event::Wallet(account));
-        }
-        self.accounts[account].frozen = false;
-    }
-
-    /// Closes `size` in the book as far as it reaches, the rest by deleveraging the other side.
-    pub(super) fn take_over(
-        &mut self,
-        now_ms: u64,
-        account: usize,
-        symbol: usize,
-        idx: u8,
-        size: Qty,
-        create_type: &'static str,
-    ) {
-        self.set_status(account, symbol, idx, PositionStatus::Liq);
-        self.tell_position(account, symbol, idx);
-        let long = size.raw() > 0;
-        let (side, of) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
-        let bust = self.quotes[symbol].mark;
-        self.events.push(Event::Liquidated(symbol, of, size.abs(), bust));
-        let order = self.venue_order(now_ms, (account, symbol, idx), side, size.abs(), create_type);
-        self.execute(now_ms, order);
-        let left = self.closable(account, symbol, idx, side).min(size.abs());
-        if !left.is_zero() {
-            self.deleverage(now_ms, account, symbol, idx, side, left);
-        }
-        self.set_status(account, symbol, idx, PositionStatus::Normal);
-        self.tell_position(account, symbol, idx);
-    }
-
-    fn set_status(&mut self, account: usize, symbol: usize, idx: u8, status: PositionStatus) {
-        if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
-            p.status = status;
-        }
-    }
-
-    /// Positions on the other side trade at the mark, the most profitable first; the market account takes the rest.
-    pub(super) fn deleverage(
-        &mut self,
-        now_ms: u64,
-        account: usize,
-        symbol: usize,
-        idx: u8,
-        side: Side,
-        mut left: Qty,
-    ) {
-        let mark = self.quotes[symbol].mark;
-        let mut ranked: Vec<(i64, usize, u8)> = Vec::new();
-        for (other, of) in self.accounts.iter().enumerate().filter(|(other, _)| *other != account && *other != MARKET) {
-            for ((_, leg), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
-                let opposite = if side == Side::Sell { p.size.raw() < 0 } else { p.size.raw() > 0 };
-                if opposite {
-                    ranked.push((p.unrealised(mark).raw(), other, *leg));
-                }
-            }
-        }
-        ranked.sort_by_key(|(gain, other, leg)| (std::cmp::Reverse(*gain), *other, *leg));
-        for (_, other, leg) in ranked {
-            let size = self.accounts[other].position(symbol, leg).size.abs().min(left);
-            if size.is_zero() {
-                continue;
-            }
-            left -= size;
-            self.set_status(other, symbol, leg, PositionStatus::Adl);
-            self.pass_through(now_ms, (other, symbol, leg), side.opposite(), mark, size, "CreateByAdl_PassThrough");
-            self.set_status(other, symbol, leg, PositionStatus::Normal);
-            self.pass_through(now_ms, (account, symbol, idx), side, mark, size, "CreateByTakeOver_PassThrough");
-        }
-        if !left.is_zero() {
-            self.pass_through(now_ms, (account, symbol, idx), side, mark, left, "CreateByTakeOver_PassThrough");
-            self.market_fill(symbol, side.opposite(), mark, left);
-        }
-    }
-
-    /// A fill without an order in any book.
-    fn pass_through(
-        &mut self,
-        now_ms: u64,
-        (account, symbol, idx): Leg,
-        side: Side,
-        px: Px,
-        qty: Qty,
-        create_type: &'static str,
-    ) {
-        let mut order = self.venue_order(now_ms, (account, symbol, idx), side, qty, create_type);
-        order.px = px;
-        self.fill(now_ms, &mut order, px, qty, false);
-        self.announce(&order);
-        self.accounts[account].file(order);
-        self.after(account, symbol, idx, true);
-        self.drop_reducers(now_ms, account, symbol, idx);
     }
 
     // ---- money in and out ----------------------------------------------------------------------------------------

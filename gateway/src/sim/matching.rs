@@ -8,6 +8,7 @@ use super::account::{LogRow, Position, part, remember};
 use super::book::reaches;
 use super::engine::{Engine, Event, MARKET, reduces};
 use super::guard::Parent;
+use super::margin::Fill;
 use super::order::{Execution, Order, Smp, Status, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -147,6 +148,7 @@ impl Engine {
         (position.updated, position.seq) = (now_ms, i64::try_from(seq).unwrap_or(i64::MAX));
         let size = position.size;
         of.wallet += gain - fee;
+        self.isolate(account, symbol, order.idx, &Fill { side: order.side, qty, value, closed, was_open });
         self.fees += fee;
         order.left -= qty;
         order.filled += qty;

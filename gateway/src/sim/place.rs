@@ -7,7 +7,7 @@ use super::book::reaches;
 use super::codes::{self, Refusal};
 use super::engine::{Engine, Event, MAX_OPEN, reduces};
 use super::guard::Parent;
-use super::margin::MAX_STOPS;
+use super::margin::{MAX_STOPS, Totals};
 use super::order::{Closing, Kind, Order, Place, Slippage, Status, Tif};
 use super::spec::{MARKET_BOUND_BPS, SymbolStatus};
 use keel_core::event::Side;
@@ -39,6 +39,19 @@ impl Engine {
         }
         let last = self.start(now_ms, account, place);
         Ok(first.unwrap_or(last))
+    }
+
+    /// The account's totals as they are, and as they would be with this order; refuses what [`Self::place`] would.
+    pub(super) fn pre_check(&self, account: usize, mut place: Place) -> Result<(Totals, Totals), Refusal> {
+        self.check_symbol(account, &place)?;
+        self.check_link(account, &place)?;
+        self.check_mode(account, &place)?;
+        self.price(account, &mut place)?;
+        self.check_filters(&place)?;
+        self.trim_reduce_only(account, &mut place)?;
+        self.check_exits(account, &place)?;
+        self.check_margin(account, &place)?;
+        Ok((self.totals(account), self.totals_after(account, &place)))
     }
 
     /// Puts a checked order where it belongs: among those that wait for a price, or in front of the book.

@@ -2,9 +2,11 @@
 
 use super::account::{Position, PositionStatus};
 use super::engine::Engine;
-use super::margin::{self, Totals};
+use super::margin::Totals;
 use super::order::{Execution, Kind, Order, Status, Trigger, side_text};
+use super::terms::leverage_text;
 use super::text::{Obj, decimal};
+use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty, SCALE};
 
 /// `price` text: the venue writes absent prices as an empty string.
@@ -165,15 +167,11 @@ pub(super) fn position(
     let of = &engine.accounts[account];
     let (spec, mark) = (&engine.specs[symbol], engine.quotes[symbol].mark);
     let flat = p.size.is_zero();
-    let value = mark.mul_floor(p.size.abs()).unwrap_or(Notional::ZERO);
-    let (leverage, (taker, _)) = (of.leverage[symbol], engine.rates(account, symbol));
+    let (taker, _) = engine.rates(account, symbol);
     let short = p.size.raw() < 0;
-    let (im, mm) = if flat {
-        (Notional::ZERO, Notional::ZERO)
-    } else {
-        let mm = margin::maintenance(value, leverage, spec.mmr, taker, short);
-        (margin::initial(value, leverage, taker, short), mm)
-    };
+    let leverage = of.leverage_of(symbol, if short { Side::Sell } else { Side::Buy });
+    let (im, mm) = engine.required(account, symbol, p);
+    let tier = spec.tier_number(mark.mul_ceil(p.size.abs()).unwrap_or(Notional::MAX));
     let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, p) };
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
@@ -192,14 +190,14 @@ pub(super) fn position(
         .n("positionIdx", i64::from(idx))
         .n("tradeMode", 0)
         .s("positionValue", &if flat { "0".to_owned() } else { decimal(p.cost.abs().raw()) })
-        .n("riskId", 1)
-        .d("riskLimitValue", spec.risk_limit.raw())
+        .n("riskId", spec.risk_id(tier))
+        .d("riskLimitValue", spec.tiers[tier].limit.raw())
         .d(if stream { "entryPrice" } else { "avgPrice" }, p.entry().raw())
         .f("markPrice", mark.raw(), spec.price_places)
-        .d("leverage", i64::from(leverage) * (SCALE / 100))
-        .s("positionBalance", "0")
+        .s("leverage", &leverage_text(leverage))
+        .d("positionBalance", p.margin.raw())
         .s("breakEvenPrice", &break_even(p, taker))
-        .n("autoAddMargin", 0)
+        .n("autoAddMargin", i64::from(p.auto_add))
         .d("positionIM", im.raw())
         .d("positionIMByMp", im.raw())
         .d("positionMM", mm.raw())
@@ -215,7 +213,7 @@ pub(super) fn position(
         .d("curRealisedPnl", p.realised.raw())
         .d("cumRealisedPnl", p.realised_ever.raw())
         .s("positionStatus", status(p.status))
-        .n("adlRankIndicator", if flat { 0 } else { 2 })
+        .n("adlRankIndicator", engine.adl_rank(account, symbol, p))
         .us("createdTime", p.created)
         .us("updatedTime", p.updated)
         .u("openTime", if flat { 0 } else { p.opened })
@@ -246,13 +244,21 @@ fn break_even(p: &Position, taker: i64) -> String {
     i64::try_from(top / bottom).map(decimal).unwrap_or_default()
 }
 
-/// The mark at which the account's equity meets its maintenance margin, all other positions unchanged.
+/// The mark at which what backs a position meets its maintenance margin, in its present tier, all else unchanged.
 pub(super) fn liquidation_px(engine: &Engine, account: usize, symbol: usize, p: &Position) -> String {
     let totals = engine.totals(account);
-    let spare = i128::from(totals.equity().raw()) - i128::from(totals.position_mm.raw());
+    let mark = engine.quotes[symbol].mark;
+    let (backed, asked) = if engine.accounts[account].isolated {
+        (p.margin + p.unrealised(mark), engine.required(account, symbol, p).1)
+    } else {
+        (totals.equity(), totals.position_mm)
+    };
+    let spare = i128::from(backed.raw()) - i128::from(asked.raw());
+    let value = mark.mul_ceil(p.size.abs()).unwrap_or(Notional::MAX);
+    let mmr = engine.specs[symbol].tier(value).mmr;
     let (taker, _) = engine.rates(account, symbol);
     let (scale, qty) = (i128::from(SCALE), i128::from(p.size.raw()));
-    let slope = qty * scale - qty.abs() * i128::from(engine.specs[symbol].mmr + taker);
+    let slope = qty * scale - qty.abs() * i128::from(mmr + taker);
     if slope == 0 {
         return String::new();
     }
@@ -273,7 +279,10 @@ pub(super) fn wallet(out: &mut String, engine: &Engine, account: usize) {
         let equity = i128::from(t.equity().raw());
         if equity <= 0 { "0".to_owned() } else { decimal(rate4(i128::from(part.raw()), equity)) }
     };
-    let (im, mm) = (rate(t.initial()), rate(t.position_mm));
+    // What is told of the account as a whole means nothing where each position stands alone.
+    let alone = engine.accounts[account].isolated;
+    let whole = |text: String| if alone { String::new() } else { text };
+    let (im, mm) = (whole(rate(t.initial())), whole(rate(t.position_mm)));
     Obj::new(out)
         .s("accountType", "UNIFIED")
         .s("accountIMRate", &im)
@@ -282,13 +291,13 @@ pub(super) fn wallet(out: &mut String, engine: &Engine, account: usize) {
         .s("accountMMRateByMp", &mm)
         .d("totalEquity", t.equity().raw())
         .d("totalWalletBalance", t.wallet.raw())
-        .d("totalMarginBalance", t.equity().raw())
-        .d("totalAvailableBalance", t.available().raw())
+        .s("totalMarginBalance", &whole(decimal(t.equity().raw())))
+        .s("totalAvailableBalance", &whole(decimal(t.available().raw())))
         .d("totalPerpUPL", t.unrealised.raw())
-        .d("totalInitialMargin", t.initial().raw())
-        .d("totalInitialMarginByMp", t.initial().raw())
-        .d("totalMaintenanceMargin", t.position_mm.raw())
-        .d("totalMaintenanceMarginByMp", t.position_mm.raw())
+        .s("totalInitialMargin", &whole(decimal(t.initial().raw())))
+        .s("totalInitialMarginByMp", &whole(decimal(t.initial().raw())))
+        .s("totalMaintenanceMargin", &whole(decimal(t.position_mm.raw())))
+        .s("totalMaintenanceMarginByMp", &whole(decimal(t.position_mm.raw())))
         .s("accountLTV", "0")
         .with("coin", |out| {
             out.push('[');

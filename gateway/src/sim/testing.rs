@@ -254,6 +254,10 @@ impl Desk {
                 assert!(order.qty <= most, "a guard of {} over a position of {most}", order.qty);
             }
         }
+        for of in &engine.accounts {
+            let bare = |p: &super::account::Position| p.margin.is_zero() || (of.isolated && !p.size.is_zero());
+            assert!(of.positions.values().all(bare), "margin without an isolated position");
+        }
         for ((symbol, _), p) in engine.accounts.iter().flat_map(|a| &a.positions) {
             let live = |id: &&u64| **id != 0;
             assert!(p.guards.iter().filter(live).all(|id| engine.stops[*symbol].contains(id)));

@@ -108,6 +108,8 @@ fn act(desk: &mut Desk, rng: &mut Rng, ids: &mut Vec<(u64, String)>) {
                     "mark symbol=BTCUSDT px=103",
                 ],
             );
+            let mode = pick(rng, &["REGULAR_MARGIN", "ISOLATED_MARGIN"]);
+            desk.call(n, "POST", "/v5/account/set-margin-mode", "", &format!(r#"{{"setMarginMode":"{mode}"}}"#));
             let _ = desk.ex.command(Wall::from_millis(desk.now_ms), line);
             desk.pass(1);
         }

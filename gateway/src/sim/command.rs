@@ -13,7 +13,7 @@
 //! | `halt symbol=S`, `resume symbol=S` | orders answer 110066, or trade again |
 //! | `status symbol=S to=Trading\|PreLaunch\|Delivering\|Closed` | listing and delisting |
 //! | `instrument symbol=S [tick=T] [step=Q] [min_qty=Q] [max_qty=Q]` | filters change |
-//! | `mark symbol=S px=P` | mark and index, until the market moves them |
+//! | `mark symbol=S px=P [index=I]` | mark and index, until the market moves them |
 //! | `funding symbol=S [rate=R]` | funding is settled now |
 //! | `flatten key=K symbol=S per_cent=N` | the venue closes that part of the position |
 //! | `liquidate key=K`, `adl key=K symbol=S qty=Q` | liquidation, deleveraging |
@@ -146,7 +146,11 @@ impl Exchange {
                 if px <= Px::ZERO || px > Px::MAX {
                     return Err("px must be positive".to_owned());
                 }
-                (self.engine.quotes[symbol].mark, self.engine.quotes[symbol].index) = (px, px);
+                let index = Px::from_raw(line.raw("index")?.unwrap_or(px.raw()));
+                if index <= Px::ZERO || index > Px::MAX {
+                    return Err("index must be positive".to_owned());
+                }
+                (self.engine.quotes[symbol].mark, self.engine.quotes[symbol].index) = (px, index);
                 self.after_prices(symbol);
                 Ok(())
             }
@@ -293,7 +297,7 @@ impl Exchange {
     fn intervene(&mut self, line: &Line<'_>) -> Result<(), String> {
         let (account, now_ms) = (self.account_arg(line)?, self.now_ms());
         if line.verb == "liquidate" {
-            self.engine.liquidate(now_ms, account);
+            self.engine.liquidate(now_ms, account, true);
             return Ok(());
         }
         let symbol = self.symbol_word(line)?;

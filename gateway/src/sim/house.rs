@@ -7,7 +7,7 @@
 
 use super::account::Account;
 use super::engine::Engine;
-use super::order::{Kind, Place, Smp, Tif};
+use super::order::{Exits, Kind, Place, Smp, Tif};
 use super::rng::Rng;
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -139,8 +139,7 @@ impl House {
             smp: Smp::None,
             trigger: None,
             slippage: None,
-            take_profit: Px::ZERO,
-            stop_loss: Px::ZERO,
+            exits: Exits::default(),
         }
     }
 

@@ -24,11 +24,14 @@ mod command;
 mod config;
 mod conn;
 mod engine;
+mod exits;
 mod fault;
 mod feed;
+mod guard;
 mod house;
 mod lifecycle;
 mod limits;
+mod liquidation;
 mod margin;
 mod matching;
 mod notices;
@@ -44,13 +47,14 @@ mod rng;
 mod rows;
 mod spec;
 mod tape;
+mod terms;
 mod text;
 mod ws;
 
 pub use codes::Refusal;
 pub use config::{AccountConfig, Config, KeyConfig, MarketSource};
 pub use conn::Channel;
-pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
+pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus, Tier};
 
 use account::Account;
 use conn::Conn;
@@ -454,6 +458,10 @@ impl Exchange {
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
+mod margin_tests;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]

@@ -4,9 +4,10 @@ use super::codes::Refusal;
 use super::order::{Order, Status};
 use super::query::page;
 use super::rest::Request;
+use super::terms::{leverage_text, margin_mode};
 use super::text::{Obj, array};
 use super::{Exchange, rows};
-use keel_core::units::{Notional, SCALE};
+use keel_core::units::Notional;
 
 impl Exchange {
     /// Private queries.
@@ -38,7 +39,7 @@ impl Exchange {
             }
             "account/info" => Obj::new(&mut out)
                 .n("unifiedMarginStatus", 5)
-                .s("marginMode", "REGULAR_MARGIN")
+                .s("marginMode", margin_mode(self.engine.accounts[account].isolated))
                 .b("isMasterTrader", false)
                 .s("spotHedgingStatus", "OFF")
                 .s("updatedTime", "1700000000000")
@@ -203,7 +204,7 @@ impl Exchange {
                         .d("avgExitPrice", average(r.closing.exit))
                         .d("closedPnl", r.closing.pnl.raw())
                         .us("fillCount", r.closing.fills)
-                        .d("leverage", i64::from(self.engine.accounts[account].leverage[r.symbol]) * (SCALE / 100))
+                        .s("leverage", &leverage_text(self.engine.accounts[account].leverage[r.symbol][0]))
                         .d("openFee", r.closing.open_fee.raw())
                         .d("closeFee", r.closing.close_fee.raw())
                         .us("createdTime", r.created)

@@ -245,27 +245,31 @@ impl Exchange {
     }
 
     fn risk_limit(&self, request: &Request<'_>) -> Result<String, Refusal> {
+        /// Symbols of one page.
+        const PAGE: usize = 15;
         let only = self.symbol_arg(request)?;
         let specs = self.engine.specs.iter().enumerate().filter(|(s, _)| only.is_none_or(|o| o == *s));
+        let (specs, next) = page(specs.map(|(_, spec)| spec).collect(), request, PAGE)?;
+        let tiers = specs.iter().flat_map(|spec| spec.tiers.iter().enumerate().map(move |(n, tier)| (*spec, n, tier)));
         let mut out = String::new();
         Obj::new(&mut out)
             .s("category", "linear")
             .with("list", |out| {
-                array(out, specs, |out, (_, spec)| {
-                    let most = i64::from(spec.instrument.max_leverage);
+                array(out, tiers, |out, (spec, n, tier)| {
+                    let most = i64::from(tier.max_leverage);
                     Obj::new(out)
-                        .n("id", i64::from(spec.instrument.id.0) + 1)
+                        .n("id", spec.risk_id(n))
                         .s("symbol", spec.symbol())
-                        .d("riskLimitValue", spec.risk_limit.raw())
-                        .d("maintenanceMargin", spec.mmr)
-                        .d("initialMargin", SCALE / most * 100)
-                        .n("isLowestRisk", 1)
+                        .d("riskLimitValue", tier.limit.raw())
+                        .d("maintenanceMargin", tier.mmr)
+                        .d("initialMargin", SCALE * 100 / most)
+                        .n("isLowestRisk", i64::from(n == 0))
                         .f("maxLeverage", most * (SCALE / 100), 2)
-                        .s("mmDeduction", "")
+                        .s("mmDeduction", &if n == 0 { String::new() } else { decimal(tier.deduction.raw()) })
                         .end();
                 });
             })
-            .s("nextPageCursor", "")
+            .s("nextPageCursor", &next)
             .end();
         Ok(out)
     }

@@ -234,11 +234,10 @@ fn hit(engine: &mut Engine, symbol: usize, id: u64, most: Qty, now_ms: u64) -> Q
         engine.end(now_ms, order, "CancelByReduceOnly", "EC_PerCancelRequest");
         return Qty::ZERO;
     }
-    let (side, px, account, idx) = (order.side, order.px, order.account, order.idx);
+    let (side, px) = (order.side, order.px);
     engine.fill_maker(now_ms, &mut order, qty);
     engine.market_fill(symbol, side.opposite(), px, qty);
-    engine.settle_maker(order);
-    engine.drop_reducers(now_ms, account, symbol, idx);
+    engine.settle_maker(now_ms, order);
     qty
 }
 

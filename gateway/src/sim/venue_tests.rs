@@ -324,6 +324,8 @@ fn the_conformance_table_names_every_route_and_real_cases() {
         include_str!("tests.rs"),
         include_str!("venue_tests.rs"),
         include_str!("fault_tests.rs"),
+        include_str!("guard_tests.rs"),
+        include_str!("margin_tests.rs"),
         include_str!("notice_tests.rs"),
         include_str!("order_tests.rs"),
         include_str!("trials.rs"),

@@ -72,17 +72,21 @@ struct Told {
 
 /// `keel replay`.
 pub fn run(args: &Args) -> Result<()> {
+    tell(args, &mut std::io::stdout().lock())
+}
+
+/// Replays and tells `out`; an error when anything was not as recorded.
+pub fn tell(args: &Args, out: &mut impl Write) -> Result<()> {
     let span = span(args)?;
     let change = Change::read(args.limits.as_deref(), args.strategy.as_deref())?;
-    let mut out = std::io::stdout().lock();
-    let runs = replay(args, &span, change.as_ref(), &mut out)?;
+    let runs = replay(args, &span, change.as_ref(), out)?;
     if args.genesis {
         return Ok(());
     }
     if args.json {
         writeln!(out, "{}", json!({ "runs": runs.iter().map(|told| told.json()).collect::<Vec<_>>() }))?;
     } else {
-        runs.iter().try_for_each(|told| told.print(args, &mut out))?;
+        runs.iter().try_for_each(|told| told.print(args, out))?;
     }
     match runs.iter().find_map(Told::failure) {
         Some(why) => bail!("{why}"),

@@ -134,6 +134,7 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         assert!(self.out.is_empty(), "drain poll before the next handle");
         self.counts.facts += 1;
+        let now = self.log.stamp(now);
         let cause = self.note(now, Seq::NONE, &input);
         match input {
             Input::Market(event) => self.market(now, cause, event),

@@ -319,8 +319,25 @@ impl Gate {
         }
     }
 
-    /// Below this line nothing fails: the order leaves.
-    fn spend(&mut self, now: Now, order: &Order) {
+    /// Everything that is measured about one order, and no permission: what a replay compares.
+    pub fn weigh(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Decision {
+        self.borrow_mark(now, order, context);
+        self.note_asking(now, order);
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        match Question::new(self, now, order, context) {
+            Err(stranger) => decision.refuse(stranger),
+            Ok(question) => {
+                question.describe(&mut decision);
+                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
+                    decision.note(check.code, (check.measure)(&question));
+                }
+            }
+        }
+        decision
+    }
+
+    /// The order leaves: this gate let it, or follows one that did. Below this line nothing fails.
+    pub fn spend(&mut self, now: Now, order: &Order) {
         self.messages.take(now.mono);
         if let Some(conduct) = self.strategies.get_mut(order.strategy.index()) {
             conduct.messages.take(now.mono);
@@ -337,18 +354,7 @@ impl permit::Gate for Gate {
     type Refused = Refused;
 
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
-        self.borrow_mark(now, order, context);
-        self.note_asking(now, order);
-        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
-        match Question::new(self, now, order, context) {
-            Err(stranger) => decision.refuse(stranger),
-            Ok(question) => {
-                question.describe(&mut decision);
-                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
-                    decision.note(check.code, (check.measure)(&question));
-                }
-            }
-        }
+        let decision = self.weigh(now, order, context);
         if decision.first != Refusal::None {
             return Err(Refused::new(decision));
         }

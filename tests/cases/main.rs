@@ -9,6 +9,7 @@ mod demo;
 mod input;
 mod journal;
 mod keel;
+mod replay;
 mod rooms;
 mod tidy;
 mod world;

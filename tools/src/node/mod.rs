@@ -11,6 +11,7 @@ pub mod board;
 pub mod clock;
 pub mod engine;
 pub mod feed;
+pub mod genesis;
 pub mod http;
 pub mod inquiry;
 pub mod journal;

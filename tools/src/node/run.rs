@@ -11,6 +11,7 @@ use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::engine::{EngineAgent, TimedLog};
 use super::feed::FeedAgent;
+use super::genesis::{Character, Genesis};
 use super::http::Http;
 use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
@@ -24,7 +25,6 @@ use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, engine};
 use anyhow::{Context, Result, bail};
-use keel_core::engine::Engine;
 use keel_core::event::{Command, CommandKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
@@ -37,7 +37,7 @@ use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
 use keel_journal::{Options, Reader, Writer};
-use keel_risk::{Gate, limits::Limits};
+use keel_risk::limits::Limits;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,6 +147,7 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     run: u32,
+    genesis: Genesis,
 }
 
 /// Starts a node.
@@ -164,10 +165,11 @@ pub fn start(setup: Setup) -> Result<Running> {
     let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
     let run = next_run(&setup.data_dir)?;
-    first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+    let genesis = genesis(&setup);
+    first_records(&mut writer, clock.now(), run, &setup, &instruments, &genesis)?;
 
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, genesis };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -232,12 +234,8 @@ impl Common<'_> {
     }
 
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
-        let gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
-            anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
-        })?;
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
-        let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let core = self.genesis.engine(&self.instruments, self.run, log)?;
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
     }
@@ -324,7 +322,20 @@ fn next_run(dir: &Path) -> Result<u32> {
     run.checked_add(1).context("every run number is used up; begin a new journal")
 }
 
-fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<()> {
+/// Everything the engine is made from, before it is made.
+fn genesis(setup: &Setup) -> Genesis {
+    let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
+    Genesis { limits: setup.limits.clone(), scenarios: None, character, heir: Seq::NONE }
+}
+
+fn first_records(
+    writer: &mut Writer,
+    now: Now,
+    run: u32,
+    setup: &Setup,
+    instruments: &Instruments,
+    genesis: &Genesis,
+) -> Result<()> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -339,7 +350,7 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
     for row in instruments.rows() {
         writer.fact(now, cause, row).map_err(full)?;
     }
-    Ok(())
+    genesis.record(writer, now, cause, instruments).map_err(full)
 }
 
 impl Running {

@@ -166,8 +166,7 @@ impl Default for Brake {
 
 impl Brake {
     /// The brake of a process that begins: as an earlier one left it, and everything halted.
-    #[must_use]
-    pub fn resumed(latches: [Standing; SCOPES], version: u64) -> Self {
+    pub(crate) fn resumed(latches: [Standing; SCOPES], version: u64) -> Self {
         let mut brake = Self { latches, held: CALM, version: version.saturating_add(1) };
         brake.latches[0] = Standing { state: State::Halted, ..brake.latches[0] };
         brake
@@ -200,6 +199,13 @@ impl Brake {
     #[must_use]
     pub fn state(&self, scope: Scope) -> State {
         self.standing(scope).state
+    }
+
+    /// What makes [`Self::global`] so severe.
+    #[must_use]
+    pub fn worst(&self) -> Standing {
+        let account = self.standing(Scope::Account);
+        if account.state >= self.latches[0].state { account } else { self.latches[0] }
     }
 
     /// Moves with every change of any latch: who re-arms must have seen the state they re-arm from.

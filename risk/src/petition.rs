@@ -19,6 +19,8 @@ pub(crate) struct Desk {
     arm: Parts,
     limits: Parts,
     answer: Option<Answer>,
+    answered: u64,
+    last: Doubt,
 }
 
 impl Gate {
@@ -49,14 +51,22 @@ impl Gate {
             DocumentKind::Arm => self.arm(now, &text),
             _ => self.adopt(now, &text),
         };
+        self.petitions.answered += 1;
+        self.petitions.last = done.err().unwrap_or(Doubt::None);
         self.petitions.answer = Some(Answer {
             version: self.brake.version(),
             limits: self.limits.version,
             document: document.kind,
-            doubt: done.err().unwrap_or(Doubt::None),
+            doubt: self.petitions.last,
             pad: [0; 2],
             author: document.author,
         });
+    }
+
+    /// Documents answered so far, and what was said to the last.
+    #[must_use]
+    pub const fn answered(&self) -> (u64, Doubt) {
+        (self.petitions.answered, self.petitions.last)
     }
 
     pub(crate) fn answer(&mut self) -> Option<Answer> {

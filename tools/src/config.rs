@@ -39,6 +39,28 @@ pub struct Config {
     /// What no order may exceed.
     #[serde(default)]
     pub limits: Limits,
+    /// Who may release the brake and change the limits: names, and public keys as `keel keys new` prints them.
+    #[serde(default)]
+    pub people: std::collections::BTreeMap<String, String>,
+    /// What value at risk is taken over.
+    #[serde(default)]
+    pub scenarios: Scenarios,
+}
+
+/// What value at risk is taken over.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenarios {
+    /// A file of daily returns: the columns `date` and one an instrument. Absent: the venue's daily closes.
+    pub file: Option<PathBuf>,
+    /// Days asked of the venue.
+    pub days: u64,
+}
+
+impl Default for Scenarios {
+    fn default() -> Self {
+        Self { file: None, days: 500 }
+    }
 }
 
 /// Addresses of the venue. All four must belong to the same environment.

@@ -21,7 +21,7 @@
 use crate::limits::Limits;
 use crate::register;
 use core::fmt::Write as _;
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use keel_core::ids::Text;
 use keel_core::units::Wall;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
@@ -47,6 +47,39 @@ pub struct Signed {
     pub name: Name,
     /// Ed25519.
     pub signature: [u8; 64],
+}
+
+/// A person's own half of a key. It belongs to the person, not to the host that trades.
+#[derive(Clone, Debug)]
+pub struct Key {
+    name: Name,
+    key: SigningKey,
+}
+
+impl Key {
+    /// From 32 bytes nobody can guess.
+    #[must_use]
+    pub fn new(name: Name, secret: &[u8; 32]) -> Self {
+        Self { name, key: SigningKey::from_bytes(secret) }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn name(&self) -> Name {
+        self.name
+    }
+
+    /// The half everyone may know.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    /// Signs the message of a request.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signed {
+        Signed { name: self.name, signature: self.key.sign(message).to_bytes() }
+    }
 }
 
 /// Why there is no consent. Codes are journaled and never reused.
@@ -126,6 +159,13 @@ pub fn signed_text(message: &[u8], signed: &[Signed]) -> Vec<u8> {
 
 /// Signatures a document may carry; one with more is none.
 const MAX_SIGNATURES: usize = 16;
+
+/// The message of a document as it was signed: that of limits ends with a line end, that of a request to release does not.
+#[must_use]
+pub fn message_of(unsigned: &str) -> Vec<u8> {
+    let end = if unsigned.starts_with("keel limits ") { "\n" } else { "" };
+    format!("{unsigned}{end}").into_bytes()
+}
 
 /// Takes a document apart: what was signed, without its last line end, and the signatures.
 pub fn unsigned(text: &[u8]) -> Result<(&str, Vec<Signed>), Doubt> {
@@ -258,7 +298,6 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ed25519_dalek::{Signer, SigningKey};
     use keel_core::units::Notional;
 
     fn name(text: &str) -> Name {

@@ -3,9 +3,8 @@
 //! Their keys follow from a seed anyone can know, so what they sign proves nothing; it only walks the way real signatures
 //! walk. Never: a venue with money behind it.
 
-use crate::consent::{Arm, Name, People, QUORUM, Signed, limits_message};
+use crate::consent::{Arm, Key, Name, People, QUORUM, Signed, limits_message};
 use crate::limits::Limits;
-use ed25519_dalek::{Signer, SigningKey};
 use keel_core::units::Wall;
 
 /// Nanoseconds a request they sign is valid.
@@ -14,7 +13,7 @@ const VALIDITY: u64 = 60_000_000_000;
 /// The two.
 #[derive(Clone, Debug)]
 pub struct Throwaway {
-    keys: [(Name, SigningKey); QUORUM],
+    keys: [Key; QUORUM],
 }
 
 impl Throwaway {
@@ -24,7 +23,7 @@ impl Throwaway {
         let key = |name: &str, mark: u8| {
             let mut bytes = [mark; 32];
             bytes[..8].copy_from_slice(&seed.to_le_bytes());
-            (Name::new(name.as_bytes()).unwrap_or_default(), SigningKey::from_bytes(&bytes))
+            Key::new(Name::new(name.as_bytes()).unwrap_or_default(), &bytes)
         };
         Self { keys: [key("throwaway-a", 1), key("throwaway-b", 2)] }
     }
@@ -38,12 +37,11 @@ impl Throwaway {
     /// Their names and public keys.
     #[must_use]
     pub fn rows(&self) -> Vec<(Name, [u8; 32])> {
-        self.keys.iter().map(|(name, key)| (*name, key.verifying_key().to_bytes())).collect()
+        self.keys.iter().map(|key| (key.name(), key.public())).collect()
     }
 
     fn sign(&self, message: &[u8]) -> Vec<Signed> {
-        let sign = |(name, key): &(Name, SigningKey)| Signed { name: *name, signature: key.sign(message).to_bytes() };
-        self.keys.iter().map(sign).collect()
+        self.keys.iter().map(|key| key.sign(message)).collect()
     }
 
     /// A signed request to release the brake, as text.

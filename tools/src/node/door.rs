@@ -11,7 +11,6 @@
 //! never behind it. Never: a decision of its own. Who signed a document is found out by the gate.
 
 use super::board::{Board, Cell};
-use super::clock::Clock;
 use super::engine::Petition;
 use super::{Part, Report};
 use anyhow::{Context, Result, bail};
@@ -175,7 +174,7 @@ impl Door {
 
     fn status(&self) -> serde_json::Value {
         let get = |cell| self.board.get(cell);
-        let rows: Vec<_> = self.board.symbols().iter().zip(0..).map(|(symbol, at)| {
+        let rows = self.board.symbols().iter().zip(0..).map(|(symbol, at)| {
             let row = self.board.row(at);
             let position = keel_core::units::Qty::from_raw(row.position.load(Ordering::Acquire));
             let stage = STAGES.get(usize::try_from(row.unwind.load(Ordering::Acquire)).unwrap_or(0));
@@ -183,7 +182,7 @@ impl Door {
         });
         json!({
             "ok": true,
-            "brake": STATES.get(usize::try_from(get(Cell::BrakeState)).unwrap_or(3)),
+            "brake": state(get(Cell::BrakeState)),
             "reason": reason(get(Cell::BrakeReason)),
             "version": get(Cell::BrakeVersion),
             "limits": get(Cell::LimitsVersion),
@@ -244,12 +243,12 @@ impl Door {
         if now.1 == 0 || self.seen == Some(now) {
             return;
         }
-        let (state, why) = (STATES.get(usize::try_from(now.0).unwrap_or(3)), reason(self.board.get(Cell::BrakeReason)));
+        let (state, why) = (state(now.0), reason(self.board.get(Cell::BrakeReason)));
         let first = self.seen.replace(now).is_none();
         match now.0 {
-            _ if first => tracing::info!(?state, version = now.1, "the brake"),
-            0 => tracing::warn!(?state, version = now.1, "the brake was released"),
-            _ => tracing::error!(?state, version = now.1, "the brake moved: {why}"),
+            _ if first || why == Reason::Ending.meaning() => tracing::info!(state, version = now.1, "the brake: {why}"),
+            0 => tracing::warn!(state, version = now.1, "the brake was released"),
+            _ => tracing::error!(state, version = now.1, "the brake moved: {why}"),
         }
     }
 }
@@ -262,6 +261,10 @@ fn tell(stream: &mut UnixStream, answer: &serde_json::Value) -> bool {
 pub const STATES: [&str; 4] = ["active", "reduce-only", "cancel-only", "halted"];
 /// Names of the stages of letting go, by code.
 pub const STAGES: [&str; 9] = ["-", "cancelling", "slicing", "wick", "blind", "dust", "verifying", "flat", "enough"];
+
+fn state(code: u64) -> &'static str {
+    usize::try_from(code).ok().and_then(|code| STATES.get(code)).copied().unwrap_or("halted")
+}
 
 fn reason(code: u64) -> &'static str {
     let known = Reason::ALL.iter().find(|reason| **reason as u64 == code);

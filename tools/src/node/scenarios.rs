@@ -4,14 +4,18 @@
 //! a sentence. Never: a history with a hole in it, or one shorter than its tail needs, that looks like calm.
 
 use super::inquiry::Inquiry;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use keel_core::ids::Symbol;
 use keel_core::instrument::Instruments;
+use keel_feed::bars::table::Table;
 use keel_risk::Scenarios;
 use std::path::PathBuf;
 
 /// Days of a generated history.
 const DAYS: usize = 500;
+
+/// Returns a symbol needs before it may be traded on their strength.
+const LEAST: usize = 250;
 
 /// Where from.
 #[derive(Clone, Debug)]
@@ -43,8 +47,16 @@ impl Source {
 type Series = Vec<(Symbol, Vec<f64>)>;
 
 fn closes(inquiry: &Inquiry<'_>, instruments: &Instruments, days: usize) -> Result<Series> {
-    let _ = (inquiry, instruments, days);
-    Err(anyhow!("the venue's daily closes cannot be asked for yet"))
+    let symbols: Vec<Symbol> = instruments.rows().iter().map(|row| row.symbol).collect();
+    let closes = inquiry.daily_closes(&symbols, days)?;
+    let borrowed: Vec<_> = closes.iter().map(|(symbol, series)| (*symbol, series)).collect();
+    let table = Table::align(&borrowed, LEAST, days);
+    for (symbol, have) in table.left_out() {
+        tracing::warn!("{symbol} has {have} daily returns, fewer than {LEAST}: nothing that adds risk leaves on it");
+    }
+    ensure!(!table.columns().is_empty(), "no symbol has {LEAST} daily returns at the venue: name a file of returns");
+    tracing::info!(days = table.days().len(), symbols = table.columns().len(), "scenarios from the venue's daily closes");
+    Ok(table.columns().to_vec())
 }
 
 /// Seeded returns: a factor all coins share and a part of their own, each a normal number times a heavy one, about 4 % a day.
@@ -68,17 +80,4 @@ fn heavy(state: &mut u64) -> f64 {
     // a day on which nothing at all happened is a hole in a history
     let moved = (normal * tail).clamp(-15.0, 15.0);
     if moved == 0.0 { 1e-6 } else { moved }
-}
-
-/// Simple returns of a series of closes, oldest first.
-pub fn returns(symbol: Symbol, closes: &[f64]) -> Result<Vec<f64>> {
-    ensure!(closes.len() > 1, "{symbol}: fewer than two daily closes");
-    closes
-        .windows(2)
-        .map(|pair| {
-            let change = pair[1] / pair[0] - 1.0;
-            (change.is_finite() && pair[0] > 0.0).then_some(change)
-        })
-        .collect::<Option<_>>()
-        .with_context(|| format!("{symbol}: a daily close that is no price"))
 }

@@ -14,6 +14,7 @@ use keel_core::instrument::Instrument;
 use keel_core::units::{DecimalText, Mono, Notional, Px, Qty, Wall};
 use keel_journal::Entry;
 use keel_risk::decision::{Class, Decision};
+use keel_risk::notice::{Answer, Fortune, Trip, Unwind};
 use keel_risk::refusal::{Refusal, Slot};
 use serde_json::json;
 
@@ -169,6 +170,7 @@ show! {
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
     SentOutcome, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    keel_risk::brake::Reason, keel_risk::notice::ScopeKind, keel_risk::notice::Stage, keel_risk::consent::Doubt,
 }
 
 impl<const N: usize> Show for Text<N> {
@@ -297,6 +299,17 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Document => read(bytes).as_ref().map(document),
         Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision_fields),
         Kind::NotSized => read::<NotSized>(bytes).map(|fact| order(&fact.order)),
+        Kind::Trip => plain!(Trip; version measured limit limits id scope before after reason author at),
+        Kind::Answer => plain!(Answer; version limits document doubt author),
+        Kind::Fortune => read::<Fortune>(bytes).map(|fact| {
+            let mut all = Vec::new();
+            rates(&mut all, [("unit_value", fact.unit_value), ("highest", fact.highest)]);
+            all.extend(fields!(fact; day));
+            rates(&mut all, [("day_value", fact.day_value)]);
+            all.extend(fields!(fact; equity));
+            all
+        }),
+        Kind::Unwind => plain!(Unwind; position theirs px mark mid since instrument stage reason bound),
         Kind::Start => plain!(Start; mono wall seed run pid config build),
         Kind::Instrument => read(bytes).as_ref().map(instrument),
         Kind::Stop => plain!(Stop; mono wall open_orders),
@@ -357,7 +370,11 @@ mod tests {
             NotSized,
             Start,
             Stop,
-            Instrument
+            Instrument,
+            Trip,
+            Answer,
+            Fortune,
+            Unwind
         );
         let ticker = Ticker::default();
         check(&ticker, &format!("{ticker:?}"), &["origin", "px", "qty"]);

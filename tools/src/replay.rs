@@ -126,7 +126,7 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
             Next::Opening => {
                 let (symbols, number) = learn(&page.borrow());
                 let wanted = args.run.is_none_or(|run| Some(run) == number);
-                let opening = Opening::read(&page.borrow());
+                let opening = Opening::read(&page.borrow(), story.latch());
                 next = Next::Stop;
                 if !wanted {
                     continue;
@@ -176,7 +176,7 @@ fn one(
 ) -> Result<(Followed, Option<Whatif>, Next)> {
     let log = Compare(Rc::clone(page));
     let Some(change) = change else {
-        let engine = opening.genesis.engine(&opening.instruments, opening.start.run, log)?;
+        let engine = opening.genesis.engine(&opening.instruments, opening.start.run, &opening.latch, log)?;
         let (followed, next) = follow(story, page, opening, engine, span, &mut Nobody)?;
         return Ok((followed, None, next));
     };

@@ -22,10 +22,12 @@ pub enum CommandKind {
     CancelOnly = 2,
     /// Nothing leaves any more but cancels already under way.
     Halt = 3,
-    /// Trading may begin: everything at the start checked out.
+    /// Nothing by itself: only a signed [`DocumentKind::Arm`] releases the brake. In journals before documents it did.
     Arm = 4,
     /// Cancel everything and end in good order.
     Shutdown = 5,
+    /// Halt, cancel everything, and close what is held in bounded slices.
+    Flatten = 6,
 }
 
 /// One command.

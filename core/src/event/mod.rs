@@ -86,6 +86,10 @@ pub enum Kind {
     Approved = 401,
     Refused = 402,
     NotSized = 403,
+    Trip = 404,
+    Answer = 405,
+    Fortune = 406,
+    Unwind = 407,
     Start = 501,
     Instrument = 502,
     Stop = 503,
@@ -94,7 +98,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -118,6 +122,10 @@ impl Kind {
         Self::Approved,
         Self::Refused,
         Self::NotSized,
+        Self::Trip,
+        Self::Answer,
+        Self::Fortune,
+        Self::Unwind,
         Self::Start,
         Self::Instrument,
         Self::Stop,

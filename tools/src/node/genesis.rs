@@ -9,6 +9,7 @@
 //! number in another form than the one it has in memory, a text that is read with anything missing, doubled or unknown:
 //! what is read must be what writing it again gives.
 
+use crate::fact::hex;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use keel_core::engine::Engine;
 use keel_core::event::{Document, DocumentKind};
@@ -17,10 +18,11 @@ use keel_core::instrument::Instruments;
 use keel_core::permit::{Log, LogFault};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
-use keel_core::units::{Notional, Now, Qty};
-use keel_risk::limits::{InstrumentLimits, Limits, MarkSource, StrategyLimits, TailLimits};
-use keel_risk::trips::{Cause, Ladder, TripLimits};
-use keel_risk::{Gate, Scenarios, register};
+use keel_core::units::{Notional, Now};
+use keel_risk::limits::Limits;
+use keel_risk::consent::{Name, People};
+use keel_risk::latch::Latch;
+use keel_risk::{Gate, Scenarios, consent, register};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -31,6 +33,8 @@ pub struct Genesis {
     pub limits: Limits,
     /// What value at risk is taken over, where there is a limit on it.
     pub scenarios: Option<Scenarios>,
+    /// Who may release the brake and change limits.
+    pub people: Vec<(Name, [u8; 32])>,
     /// What trades, and how it is cut.
     pub character: Character,
     /// The last record of the runs before whose state this one took over; none for a run that began with nothing.
@@ -49,22 +53,33 @@ pub struct Character {
 }
 
 impl Genesis {
-    /// The engine of run `run`.
-    pub fn engine<L: Log>(&self, instruments: &Instruments, run: u32, log: L) -> Result<Engine<Quoter, Gate, L>> {
+    /// The engine of run `run`, with the brake as earlier runs left it.
+    pub fn engine<L: Log>(
+        &self,
+        instruments: &Instruments,
+        run: u32,
+        latch: &Latch,
+        log: L,
+    ) -> Result<Engine<Quoter, Gate, L>> {
         Ok(Engine::new(
             instruments,
             run,
             self.character.strategy(),
             self.character.sizing,
-            self.gate(instruments)?,
+            self.gate(instruments, latch)?,
             log,
         ))
     }
 
-    /// The gate.
-    pub fn gate(&self, instruments: &Instruments) -> Result<Gate> {
-        Gate::new(self.limits.clone(), instruments, self.scenarios.clone())
-            .map_err(|why| anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))
+    /// The gate, halted, under the limits people last agreed to.
+    pub fn gate(&self, instruments: &Instruments, latch: &Latch) -> Result<Gate> {
+        let people = People::new(&self.people)
+            .map_err(|why| anyhow!("people: {why:?}: each name and each key stands once, and is a key"))?;
+        let gate = Gate::new(self.limits.clone(), instruments, self.scenarios.clone())
+            .map_err(|why| anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))?;
+        let mut gate = gate.trusting(people);
+        gate.resume(latch);
+        Ok(gate)
     }
 
     /// Appends it as documents caused by the run's first record.
@@ -85,6 +100,9 @@ impl Genesis {
         if let Some(scenarios) = &self.scenarios {
             all.push((DocumentKind::Scenarios, scenarios_text(scenarios, instruments)));
         }
+        if !self.people.is_empty() {
+            all.push((DocumentKind::People, people_text(&self.people)));
+        }
         all.push((DocumentKind::Strategy, self.strategy_text()));
         all
     }
@@ -99,9 +117,10 @@ impl Genesis {
         };
         let limits = limits(one(DocumentKind::Limits)?.context("no document says what the limits were")?)?;
         let scenarios = one(DocumentKind::Scenarios)?.map(|text| scenarios(text, instruments)).transpose()?;
+        let people = one(DocumentKind::People)?.map_or(Ok(Vec::new()), people)?;
         let text = one(DocumentKind::Strategy)?.context("no document says what strategy ran")?;
         let (character, heir) = strategy(text).context("the strategy")?;
-        Ok(Self { limits, scenarios, character, heir })
+        Ok(Self { limits, scenarios, people, character, heir })
     }
 
     fn strategy_text(&self) -> String {
@@ -134,7 +153,8 @@ impl Character {
 
     /// The same with some of its numbers changed: lines `name = value` in the units of the recorded document.
     pub fn changed(&self, patch: &str) -> Result<Self> {
-        let whole = Genesis { limits: Limits::demo(), scenarios: None, character: *self, heir: Seq::NONE };
+        let (limits, people) = (Limits::demo(), Vec::new());
+        let whole = Genesis { limits, scenarios: None, people, character: *self, heir: Seq::NONE };
         Ok(strategy(&patched(&whole.strategy_text(), patch)?)?.0)
     }
 }
@@ -190,115 +210,9 @@ pub fn patched(text: &str, patch: &str) -> Result<String> {
 
 /// The text of [`register::text`] back into limits; every one of them must be there, in its range.
 pub fn limits(text: &str) -> Result<Limits> {
-    let limits = limits_unchecked(text).context("the limits")?;
-    ensure!(register::text(&limits) == text, "the limits: lines out of their order, or a number not in its plain form");
+    let limits = register::read(text).map_err(|why| anyhow!("the limits: {why:?}"))?;
     limits.check().map_err(|why| anyhow!("the limits: {why:?} is out of its range"))?;
     Ok(limits)
-}
-
-fn limits_unchecked(text: &str) -> Result<Limits> {
-    let mut lines = Lines::new(text)?;
-    let lines = &mut lines;
-    let symbols = overrides(text)?;
-    let limits = Limits {
-        version: lines.number("version")?,
-        max_gross: lines.money("max_gross")?,
-        max_net: lines.money("max_net")?,
-        margin_rate: lines.number("margin_rate")?,
-        max_margin_use: lines.number("max_margin_use")?,
-        max_stress: lines.money("max_stress")?,
-        max_book_age: lines.number("max_book_age")?,
-        max_mark_age: lines.number("max_mark_age")?,
-        mark: if lines.number::<u8>("mark_from_mid")? == 1 { MarkSource::TickerOrMid } else { MarkSource::Ticker },
-        message_rate: lines.number("message_rate")?,
-        message_burst: lines.number("message_burst")?,
-        cancel_reserve: lines.number("cancel_reserve")?,
-        max_open_orders: lines.number("max_open_orders")?,
-        max_unproven: lines.number("max_unproven")?,
-        duplicate_window: lines.number("duplicate_window")?,
-        reject_window: lines.number("reject_window")?,
-        execution_window: lines.number("execution_window")?,
-        funding_blackout: lines.number("funding_blackout")?,
-        drift_interval: lines.number("drift_interval")?,
-        tail: if lines.0.keys().any(|name| name.starts_with("tail.")) { Some(tail(lines)?) } else { None },
-        trips: trips(lines)?,
-        instrument: instrument(lines, "*")?,
-        overrides: symbols.into_iter().map(|s| Ok((s, instrument(lines, s.as_str())?))).collect::<Result<_>>()?,
-        strategies: strategies(lines, text)?,
-    };
-    std::mem::replace(lines, Lines(BTreeMap::new())).end()?;
-    Ok(limits)
-}
-
-fn tail(lines: &mut Lines<'_>) -> Result<TailLimits> {
-    Ok(TailLimits {
-        tail: lines.number("tail.tail")?,
-        max_loss: lines.money("tail.max_loss")?,
-        max_shortfall: lines.money("tail.max_shortfall")?,
-    })
-}
-
-fn trips(lines: &mut Lines<'_>) -> Result<TripLimits> {
-    let mut trips = TripLimits::usual();
-    for cause in Cause::ALL {
-        let mut step = |step| lines.number(&format!("trips.{}.{step}", cause.name()));
-        trips.ladders[cause as usize] = Ladder::new(step("warn")?, step("reduce")?, step("halt")?);
-    }
-    Ok(trips)
-}
-
-/// The symbols with limits of their own, in the order of the text.
-fn overrides(text: &str) -> Result<Vec<Symbol>> {
-    let mut symbols: Vec<Symbol> = Vec::new();
-    for line in text.lines() {
-        let name = line.split_once(" = ").map_or(line, |(name, _)| name);
-        let Some((symbol, _)) = name.strip_prefix("instrument.").and_then(|rest| rest.rsplit_once('.')) else {
-            continue;
-        };
-        let symbol = Symbol::new(symbol.as_bytes()).with_context(|| format!("{symbol:?} is no symbol"))?;
-        if symbol.bytes() != b"*" && symbols.last() != Some(&symbol) {
-            symbols.push(symbol);
-        }
-    }
-    Ok(symbols)
-}
-
-fn instrument(lines: &mut Lines<'_>, symbol: &str) -> Result<InstrumentLimits> {
-    let name = |field: &str| format!("instrument.{symbol}.{field}");
-    Ok(InstrumentLimits {
-        max_order_qty: Qty::from_raw(lines.number(&name("max_order_qty"))?),
-        max_order_value: lines.money(&name("max_order_value"))?,
-        max_position: lines.money(&name("max_position"))?,
-        collar: lines.number(&name("collar"))?,
-        max_spread: lines.number(&name("max_spread"))?,
-        max_mark_gap: lines.number(&name("max_mark_gap"))?,
-        max_open_orders: lines.number(&name("max_open_orders"))?,
-    })
-}
-
-fn strategies(lines: &mut Lines<'_>, text: &str) -> Result<Vec<StrategyLimits>> {
-    let mut rows = Vec::new();
-    while lines.0.contains_key(format!("strategy.{}.rate", rows.len()).as_str()) {
-        let at = rows.len();
-        let prefix = format!("strategy.{at}.may_trade.");
-        let names = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once(" = ").map(|(name, _)| name));
-        let mut symbols = Vec::new();
-        let mut everything = false;
-        for name in names {
-            ensure!(lines.number::<u8>(&format!("{prefix}{name}"))? == 1, "{prefix}{name}: a permission is 1");
-            match name {
-                "*" => everything = true,
-                _ => symbols.push(Symbol::new(name.as_bytes()).with_context(|| format!("{name:?} is no symbol"))?),
-            }
-        }
-        rows.push(StrategyLimits {
-            symbols: if everything { None } else { Some(symbols) },
-            rate: lines.number(&format!("strategy.{at}.rate"))?,
-            max_executions: lines.number(&format!("strategy.{at}.max_executions"))?,
-            max_rejects: lines.number(&format!("strategy.{at}.max_rejects"))?,
-        });
-    }
-    Ok(rows)
 }
 
 fn strategy(text: &str) -> Result<(Character, Seq)> {
@@ -323,6 +237,21 @@ fn strategy(text: &str) -> Result<(Character, Seq)> {
     let heir = Seq(lines.number("heir")?);
     lines.end()?;
     Ok((character, heir))
+}
+
+/// One line a person: name, and public key as hex digits.
+fn people_text(people: &[(Name, [u8; 32])]) -> String {
+    people.iter().map(|(name, key)| format!("{name} {}\n", hex(key))).collect()
+}
+
+fn people(text: &str) -> Result<Vec<(Name, [u8; 32])>> {
+    let row = |line: &str| {
+        let (name, key) = line.split_once(' ')?;
+        Some((Name::new(name.as_bytes())?, consent::hex(key)?))
+    };
+    let rows: Option<Vec<_>> = text.lines().map(row).collect();
+    let rows = rows.filter(|rows| people_text(rows) == text);
+    rows.context("people: lines of a name and a key of 64 hexadecimal digits are expected")
 }
 
 /// One line an instrument that has returns: its symbol, and the bits of each return.
@@ -390,7 +319,8 @@ mod tests {
         let series = [(symbol("BTCUSDT"), long.as_slice()), (symbol("1000PEPEUSDT"), long.as_slice())];
         let scenarios = Some(Scenarios::new(&table, &series).unwrap());
         let character = Character { id: StrategyId(3), quoter: QuoterParams::default(), sizing: Sizing::default() };
-        Genesis { limits, scenarios, character, heir: Seq(77) }
+        let people = keel_risk::throwaway::Throwaway::new(1).rows();
+        Genesis { limits, scenarios, people, character, heir: Seq(77) }
     }
 
     #[test]
@@ -405,7 +335,7 @@ mod tests {
             let part: Document = read(entry.payload).unwrap();
             documents.extend(parts.take(&part).map(|text| (part.kind, String::from_utf8(text).unwrap())));
         }
-        assert_eq!(documents.len(), 3);
+        assert_eq!(documents.len(), 4);
         let again = Genesis::read(&documents, &table).unwrap();
         assert_eq!((&again.limits, again.character, again.heir), (&first.limits, first.character, first.heir));
         let bits = |genesis: &Genesis| {
@@ -414,7 +344,8 @@ mod tests {
             table.rows().iter().map(of).collect::<Vec<Vec<u64>>>()
         };
         assert_eq!(bits(&again), bits(&first));
-        assert!(again.gate(&table).is_ok());
+        assert_eq!(again.people, first.people);
+        assert!(again.gate(&table, &Latch::default()).is_ok());
     }
 
     #[test]

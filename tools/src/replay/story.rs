@@ -17,6 +17,7 @@ use keel_core::event::{
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
 use keel_journal::{Entry, Reader};
+use keel_risk::latch::Latch;
 
 use crate::node::genesis::Genesis;
 
@@ -70,6 +71,8 @@ pub struct Story {
     reader: Reader,
     start: Seq,
     held: Page,
+    latch: Latch,
+    before: Latch,
     /// Decisions before the first input: their cause is in a segment that is gone.
     pub orphans: u64,
 }
@@ -77,12 +80,23 @@ pub struct Story {
 impl Story {
     /// From the oldest record on.
     pub fn open(dir: &std::path::Path) -> Result<Self> {
-        Ok(Self { reader: Reader::open(dir)?, start: Seq::NONE, held: Page::default(), orphans: 0 })
+        Ok(Self::over(Reader::open(dir)?))
     }
 
     /// From record `seq` on.
     pub fn open_at(dir: &std::path::Path, seq: Seq) -> Result<Self> {
-        Ok(Self { reader: Reader::open_at(dir, seq)?, start: Seq::NONE, held: Page::default(), orphans: 0 })
+        Ok(Self::over(Reader::open_at(dir, seq)?))
+    }
+
+    fn over(reader: Reader) -> Self {
+        let (latch, before) = (Latch::default(), Latch::default());
+        Self { reader, start: Seq::NONE, held: Page::default(), latch, before, orphans: 0 }
+    }
+
+    /// Where the brake stood before the run whose opening was read last.
+    #[must_use]
+    pub const fn latch(&self) -> &Latch {
+        &self.before
     }
 
     /// Reads the next piece into `page`.
@@ -135,7 +149,12 @@ impl Story {
 
     fn pull(&mut self, page: &mut Page) -> Result<Option<Role>> {
         let Some(entry) = self.reader.poll()? else { return Ok(None) };
-        let role = known(&entry).map(|kind| role(kind, entry.cause, self.start))?;
+        let kind = known(&entry)?;
+        if kind == Kind::Start {
+            self.before = self.latch.clone();
+        }
+        self.latch.take(kind, entry.payload);
+        let role = role(kind, entry.cause, self.start);
         page.push(&entry);
         Ok(Some(role))
     }
@@ -160,13 +179,15 @@ pub struct Opening {
     pub seq: Seq,
     /// The instrument table.
     pub instruments: Instruments,
-    /// Limits, scenarios, strategy.
+    /// Limits, scenarios, people, strategy.
     pub genesis: Genesis,
+    /// Where earlier runs left the brake.
+    pub latch: Latch,
 }
 
 impl Opening {
     /// Reads it off its page.
-    pub fn read(page: &Page) -> Result<Self> {
+    pub fn read(page: &Page, latch: &Latch) -> Result<Self> {
         let first = page.first().context("a run without a first record")?;
         let start: Start = read(page.payload(first)).context("a start record that cannot be read")?;
         let (mut rows, mut documents, mut parts) = (Vec::new(), Vec::new(), PartsByKind::default());
@@ -191,7 +212,7 @@ impl Opening {
             Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("instrument {symbol}: {why:?}"))?;
         ensure!(!documents.is_empty(), "a version that did not record its limits and its strategy wrote it");
         let genesis = Genesis::read(&documents, &instruments)?;
-        Ok(Self { start, seq: first.seq, instruments, genesis })
+        Ok(Self { start, seq: first.seq, instruments, genesis, latch: latch.clone() })
     }
 }
 
@@ -219,6 +240,8 @@ pub enum Taken {
     Exec(ExecEvent),
     /// From the front door.
     Command(Command),
+    /// A part of something people wrote.
+    Document(Document),
     /// The engine's own deadline.
     Timer(Timer),
 }
@@ -247,6 +270,7 @@ impl Taken {
             Kind::Sent => exec(ExecEvent::Sent(read(bytes)?)),
             Kind::Reconciliation => exec(ExecEvent::Reconciliation(read(bytes)?)),
             Kind::Command => Some(Self::Command(read(bytes)?)),
+            Kind::Document => Some(Self::Document(read(bytes)?)),
             Kind::Timer => Some(Self::Timer(read(bytes)?)),
             _ => None,
         }
@@ -259,6 +283,7 @@ impl Taken {
             Self::Market(event) => Input::Market(event),
             Self::Exec(event) => Input::Exec(event),
             Self::Command(command) => Input::Command(command),
+            Self::Document(part) => Input::Document(part),
             Self::Timer(timer) => Input::Timer(*timer),
         }
     }

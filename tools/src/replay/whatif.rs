@@ -22,9 +22,9 @@ use crate::fact::Symbols;
 use crate::moment::utc;
 use crate::node::genesis::{Character, limits, patched};
 use anyhow::{Context as _, Result};
-use keel_core::desk::View;
+use keel_core::desk::{Desk, View};
 use keel_core::engine::Engine;
-use keel_core::event::{Command, Constraint, ExecEvent, Kind, MarketEvent, NotSized, Op, Order, Side, read};
+use keel_core::event::{Command, Constraint, Document, ExecEvent, Kind, MarketEvent, NotSized, Op, Order, Side, read};
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId};
 use keel_core::orders::Change as Moved;
 use keel_core::permit::{self, Context, LogHealth};
@@ -32,6 +32,7 @@ use keel_core::position::Position;
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{MAX_WISHES, Quoter, Strategy, Wish, Wishes};
 use keel_core::units::{Mono, Notional, Now, Wall};
+use keel_risk::notice::Notice;
 use keel_risk::{Approved, Decision, Gate, Refused, register};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -108,6 +109,7 @@ pub struct Gates {
 impl permit::Gate for Gates {
     type Approved = Approved;
     type Refused = Refused;
+    type Notice = Notice;
 
     fn market(&mut self, now: Now, event: &MarketEvent) {
         self.own.market(now, event);
@@ -122,6 +124,11 @@ impl permit::Gate for Gates {
     fn command(&mut self, now: Now, command: &Command) {
         self.own.command(now, command);
         self.shadow.borrow_mut().gate.command(now, command);
+    }
+
+    fn document(&mut self, now: Now, document: &Document) {
+        self.own.document(now, document);
+        self.shadow.borrow_mut().gate.document(now, document);
     }
 
     fn order(&mut self, now: Now, change: &Moved) {
@@ -143,8 +150,17 @@ impl permit::Gate for Gates {
         self.own.deadline()
     }
 
-    fn stops(&self) -> bool {
-        self.own.stops()
+    fn notice(&mut self, now: Now) -> Option<Notice> {
+        while self.shadow.borrow_mut().gate.notice(now).is_some() {}
+        self.own.notice(now)
+    }
+
+    fn stops(&self, order: &Order) -> bool {
+        self.own.stops(order)
+    }
+
+    fn unwind(&mut self, now: Now, desk: &Desk) -> Option<Order> {
+        self.own.unwind(now, desk)
     }
 
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
@@ -337,11 +353,11 @@ impl Whatif {
         let Character { sizing, .. } = other.character;
         let quoter = change.strategy.as_ref().map(|_| (other.character.strategy(), sizing));
         let moves = quoter.is_some();
-        let gate = other.gate(table)?;
+        let gate = other.gate(table, &opening.latch)?;
         let (judged, other) = (Vec::new(), Vec::new());
         let shadow = Rc::new(RefCell::new(Shadow { gate, quoter, wishes: Wishes::default(), judged, own: 0, other }));
         let minds = Minds { own: genesis.character.strategy(), shadow: Rc::clone(&shadow) };
-        let gates = Gates { own: genesis.gate(table)?, shadow: Rc::clone(&shadow) };
+        let gates = Gates { own: genesis.gate(table, &opening.latch)?, shadow: Rc::clone(&shadow) };
         let engine = Engine::new(table, opening.start.run, minds, genesis.character.sizing, gates, log);
         let positions = vec![(Position::default(), Position::default()); table.rows().len()];
         let whatif = Self {

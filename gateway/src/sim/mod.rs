@@ -17,6 +17,7 @@
 
 mod account;
 mod auth;
+mod bars;
 mod book;
 mod change;
 mod codes;
@@ -27,7 +28,9 @@ mod engine;
 mod exits;
 mod fault;
 mod feed;
+mod funding;
 mod guard;
+mod history;
 mod house;
 mod lifecycle;
 mod limits;
@@ -460,6 +463,8 @@ impl Exchange {
 mod fault_tests;
 #[cfg(test)]
 mod guard_tests;
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod margin_tests;
 #[cfg(test)]

@@ -172,15 +172,17 @@ impl Engine {
         }
     }
 
-    /// Highest buy and lowest sell price: the venue's May-2026 formula with a premium average of zero.
+    /// Highest buy and lowest sell price: the venue's May-2026 formula, `P` the 30 s average of middle less mark.
     pub(super) fn band(&self, symbol: usize) -> (Px, Px) {
         let (i, quote) = (&self.specs[symbol].instrument, &self.quotes[symbol]);
         let scaled = |px: Px, ratio: i64| {
             let moved = i128::from(px.raw()) * i128::from(100_000_000 + ratio) / 100_000_000;
             Px::from_raw(i64::try_from(moved).unwrap_or(px.raw()))
         };
-        let highest = scaled(quote.mark, i.band_y).min(quote.index.max(scaled(quote.mark, i.band_x)));
-        let lowest = scaled(quote.mark, -i.band_y).max(quote.index.min(scaled(quote.mark, -i.band_x)));
+        let drift = Px::from_raw(quote.model.drift);
+        let (above, below) = (drift.max(Px::ZERO), drift.min(Px::ZERO));
+        let highest = scaled(quote.mark, i.band_y).min(quote.index.max(scaled(quote.mark, i.band_x) + above));
+        let lowest = scaled(quote.mark, -i.band_y).max(quote.index.min(scaled(quote.mark, -i.band_x) + below));
         (highest, lowest)
     }
 

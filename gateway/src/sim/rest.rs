@@ -53,7 +53,7 @@ enum Door {
 }
 
 /// What is served.
-const ROUTES: [(&str, &str, Door); 46] = [
+const ROUTES: [(&str, &str, Door); 59] = [
     ("GET", "market/time", Door::Public),
     ("GET", "market/instruments-info", Door::Public),
     ("GET", "market/orderbook", Door::Public),
@@ -64,6 +64,14 @@ const ROUTES: [(&str, &str, Door); 46] = [
     ("GET", "market/price-limit", Door::Public),
     ("GET", "market/funding/history", Door::Public),
     ("GET", "market/open-interest", Door::Public),
+    ("GET", "market/mark-price-kline", Door::Public),
+    ("GET", "market/index-price-kline", Door::Public),
+    ("GET", "market/premium-index-price-kline", Door::Public),
+    ("GET", "market/rpi_orderbook", Door::Public),
+    ("GET", "market/account-ratio", Door::Public),
+    ("GET", "market/insurance", Door::Public),
+    ("GET", "market/adlAlert", Door::Public),
+    ("GET", "market/index-price-components", Door::Public),
     ("GET", "system/status", Door::Public),
     ("POST", "order/create", Door::Write),
     ("POST", "order/amend", Door::Write),
@@ -100,6 +108,11 @@ const ROUTES: [(&str, &str, Door); 46] = [
     ("GET", "asset/deposit/query-record", Door::Read),
     ("GET", "asset/withdraw/query-record", Door::Read),
     ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
+    ("GET", "asset/transfer/query-account-coin-balance", Door::Read),
+    ("GET", "account/withdrawal", Door::Read),
+    ("GET", "account/instruments-info", Door::Read),
+    ("GET", "position/symbol-info", Door::Read),
+    ("POST", "account/set-collateral-switch", Door::Write),
 ];
 
 /// Method and name of every route.
@@ -286,6 +299,7 @@ impl Exchange {
                 Err(codes::NOT_RESTRICTED)
             }
             "account/set-margin-mode" => self.set_margin_mode(account, body),
+            "account/set-collateral-switch" => Err(Refusal::params("USDT cannot be set")),
             "order/pre-check" => self.pre_check(account, body),
             _ => Ok("{}".to_owned()),
         }

@@ -28,6 +28,7 @@ mod text;
 mod watch;
 
 pub use gateway::Gateway;
+pub use reconcile::OVERLAP;
 
 #[cfg(test)]
 mod testing;

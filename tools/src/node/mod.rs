@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod orders;
 pub mod plan;
 pub mod rest;
+pub mod restart;
 pub mod run;
 pub mod thread;
 pub mod wire;

@@ -20,6 +20,7 @@ use super::metrics::Exporter;
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
+use super::restart::{Past, Succession};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, engine};
@@ -32,14 +33,14 @@ use keel_core::permit::Log;
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
-use keel_core::units::Now;
+use keel_core::units::{Now, Wall};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
-use keel_journal::{Options, Reader, Writer};
+use keel_journal::{Options, Writer};
 use keel_risk::{Gate, limits::Limits};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -163,8 +164,12 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
     let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
-    let run = next_run(&setup.data_dir)?;
-    first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+    let past = Past::read(&setup.data_dir)?;
+    let first = if matches!(setup.pace, Pace::Real) { clock.now().wall } else { Wall::default() };
+    let run = past.next_run(first)?;
+    let succession = past.succeed(run, clock.now(), &instruments)?;
+    let begun = first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+    succession.record(&mut writer, &setup.data_dir, clock.now(), begun)?;
 
     let traffic = Arc::new(Traffic::default());
     let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
@@ -188,16 +193,20 @@ pub fn start(setup: Setup) -> Result<Running> {
         ("feed", Box::new(common.feed(market)?)),
         (
             "engine",
-            Box::new(
-                common
-                    .engine(writer, engine::Rings { market: market_in, exec: exec_in, command: command_in, order })?,
-            ),
+            Box::new(common.engine(
+                writer,
+                engine::Rings { market: market_in, exec: exec_in, command: command_in, order },
+                clock.now(),
+                &succession,
+            )?),
         ),
         (
             "orders",
-            Box::new(
-                common.orders(clock.now(), orders::Rings { order: order_in, exec, asked, answered: answered_in })?,
-            ),
+            Box::new(common.orders(
+                clock.now(),
+                orders::Rings { order: order_in, exec, asked, answered: answered_in },
+                &succession,
+            )?),
         ),
         ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
@@ -231,26 +240,33 @@ impl Common<'_> {
         FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
     }
 
-    fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
-        let gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
+    fn engine(&self, writer: Writer, rings: engine::Rings, now: Now, past: &Succession) -> Result<EngineAgent<Quoter>> {
+        let mut gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
             anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
         })?;
+        if let Some((unit_value, highest)) = past.fortune {
+            gate.resume(unit_value, highest);
+        }
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
         let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
         let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let core = core.resumed(now, past.desk.clone());
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
     }
 
-    fn orders(&self, now: Now, rings: orders::Rings) -> Result<OrdersAgent> {
+    fn orders(&self, now: Now, rings: orders::Rings, past: &Succession) -> Result<OrdersAgent> {
         let room = gateway::Config {
             run: self.run,
             self_match: SelfMatch::CancelMaker,
-            executions_since: now.wall,
+            executions_since: past.known_to,
             guarded: false,
             seed: self.setup.seed.wrapping_add(1),
         };
-        let gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        let mut gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        for row in past.desk.orders.open() {
+            gateway.adopt(now, row, now.mono.since(row.asked));
+        }
         let (private, trade) = (self.wire(&self.setup.venue.private)?, self.wire(&self.setup.venue.trade)?);
         let meters = orders::Meters {
             handoff: self.meter(Hop::Handoff),
@@ -311,20 +327,7 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
     })
 }
 
-/// One more than the highest run in the journal. Ids of its orders start with it, so it is never guessed.
-fn next_run(dir: &Path) -> Result<u32> {
-    let mut reader = Reader::open(dir).map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))?;
-    let mut run = 0;
-    while let Some(entry) = reader.poll().map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))? {
-        if entry.kind == Some(keel_core::event::Kind::Start) {
-            let start: Start = keel_core::event::read(entry.payload).context("a start record that cannot be read")?;
-            run = run.max(start.run);
-        }
-    }
-    run.checked_add(1).context("every run number is used up; begin a new journal")
-}
-
-fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<()> {
+fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<Seq> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -339,7 +342,7 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
     for row in instruments.rows() {
         writer.fact(now, cause, row).map_err(full)?;
     }
-    Ok(())
+    Ok(cause)
 }
 
 impl Running {

@@ -9,6 +9,7 @@ mod demo;
 mod input;
 mod journal;
 mod keel;
+mod kill;
 mod rooms;
 mod tidy;
 mod world;

@@ -215,6 +215,9 @@ fn start_node(
         limits: limits(),
         http: args.http,
         pace,
+        policy: None,
+        arming: true,
+        disconnect: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

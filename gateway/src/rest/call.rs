@@ -73,6 +73,11 @@ pub enum Call {
         /// Page.
         cursor: String,
     },
+    /// Does this instrument keep two legs, one a side?
+    PositionMode {
+        /// On what.
+        symbol: Symbol,
+    },
     /// The account's money.
     Wallet,
     /// What our key may do and whose it is.
@@ -110,7 +115,7 @@ impl Call {
             Self::OpenOrders { .. } | Self::FindOrder { .. } => Endpoint::Orders,
             Self::FindClosed { .. } => Endpoint::History,
             Self::Executions { .. } => Endpoint::Executions,
-            Self::Positions { .. } => Endpoint::Positions,
+            Self::Positions { .. } | Self::PositionMode { .. } => Endpoint::Positions,
             Self::Wallet => Endpoint::Wallet,
             Self::Order { order, .. } => Endpoint::of(order.op),
             Self::CancelAll => Endpoint::CancelAll,
@@ -160,6 +165,7 @@ impl Call {
             Self::Positions { cursor } => {
                 get("/v5/position/list", page("category=linear&settleCoin=USDT&limit=200".to_owned(), cursor))
             }
+            Self::PositionMode { symbol } => get("/v5/position/list", format!("category=linear&symbol={symbol}")),
             Self::Wallet => get("/v5/account/wallet-balance", "accountType=UNIFIED".to_owned()),
             Self::KeyInfo => get("/v5/user/query-api", String::new()),
             Self::AccountInfo => get("/v5/account/info", String::new()),

@@ -56,6 +56,7 @@ cells! {
     PrivateLink Gauge "keel_link_private_state" "Private conversation: 0 down, 1 connected, 2 ready";
     TradeLink Gauge "keel_link_trade_state" "Order entry conversation: 0 down, 1 connected, 2 ready";
     Reconciled Gauge "keel_reconciled" "The venue's account was read and compared: 0 no, 1 yes";
+    Sweeps Counter "keel_sweeps_total" "Times everything was cancelled at the venue and it said that nothing is open";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 

@@ -9,9 +9,9 @@ use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::event::{Command, CommandKind, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
 use keel_core::ids::{ClientId, Seq};
-use keel_core::permit::{Log, LogFault, LogHealth};
+use keel_core::permit::{Gate as _, Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
 use keel_core::strategy::Strategy;
 use keel_core::units::Now;
@@ -83,6 +83,9 @@ pub struct EngineAgent<S> {
     board: Arc<Board>,
     turned_away: Vec<(ClientId, Op)>,
     unpublished: bool,
+    /// The gate stopped everything when it was last looked at; it starts so.
+    stopped: bool,
+    sweep_owed: bool,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -106,21 +109,35 @@ impl<S: Strategy> EngineAgent<S> {
             board,
             turned_away: Vec::with_capacity(64),
             unpublished: true,
+            stopped: true,
+            sweep_owed: false,
         }
     }
 
     fn take(&mut self, now: Now, input: Input<'_>) -> usize {
         self.engine.handle(now, input);
+        let stops = self.engine.gate().stops();
+        let told =
+            matches!(input, Input::Command(it) if matches!(it.kind, CommandKind::Halt | CommandKind::CancelOnly));
+        self.sweep_owed |= (stops && !self.stopped) || told;
+        self.stopped = stops;
         let mut orders = 0;
         while let Some(out) = self.engine.poll() {
             orders += 1;
-            let departure = Departure { order: out.order, caused: out.ticks, pushed: self.watch.ticks() };
-            if let Err(Full(departure)) = self.rings.order.push(departure) {
-                let order = departure.order.what().as_ref();
+            let departure = Departure::Order { order: out.order, caused: out.ticks, pushed: self.watch.ticks() };
+            if let Err(Full(Departure::Order { order, .. })) = self.rings.order.push(departure) {
+                let order = order.what().as_ref();
                 self.turned_away.push((order.client, order.op));
             }
         }
         orders
+    }
+
+    /// Who stops trading cancels at the venue too: what our table does not know may be open there.
+    fn sweep(&mut self) -> usize {
+        let pushed = self.sweep_owed && self.rings.order.push(Departure::CancelAll).is_ok();
+        self.sweep_owed &= !pushed;
+        usize::from(pushed)
     }
 
     /// Orders the ring did not take are facts too: they provably never left.
@@ -200,6 +217,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         }
         work += self.market(now);
         self.tell_turned_away(now);
+        work += self.sweep();
         self.board.add(Cell::HotRounds, 1);
         if work == 0 && std::mem::take(&mut self.unpublished) {
             self.publish();

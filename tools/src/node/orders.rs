@@ -64,6 +64,7 @@ pub struct OrdersAgent {
     meters: Meters,
     watch: Stopwatch,
     board: Arc<Board>,
+    sweeping: bool,
 }
 
 impl std::fmt::Debug for OrdersAgent {
@@ -88,7 +89,8 @@ impl OrdersAgent {
             Line { channel: Channel::Private, wire: private, due: None },
             Line { channel: Channel::Trade, wire: trade, due: None },
         ];
-        Self { gateway, rings, lines, facts: Vec::with_capacity(MOST_FACTS), meters, watch, board }
+        let facts = Vec::with_capacity(MOST_FACTS);
+        Self { gateway, rings, lines, facts, meters, watch, board, sweeping: false }
     }
 
     /// One input to its end: outputs done, facts handed over. `departed` is the order's history when it is one.
@@ -117,6 +119,10 @@ impl OrdersAgent {
                     }
                 }
             }
+        }
+        let sweeping = self.gateway.sweeping().is_some();
+        if std::mem::replace(&mut self.sweeping, sweeping) && !sweeping {
+            self.board.add(Cell::Sweeps, 1);
         }
         let took = departed.map_or(0, |(caused, popped)| self.measure(caused, popped, encoded));
         self.hand_over(took);
@@ -165,9 +171,17 @@ impl OrdersAgent {
         let mut work = 0;
         while work < BURST && self.has_room() {
             let Some(departure) = self.rings.order.pop() else { break };
-            let popped = self.watch.ticks();
-            self.meters.handoff.record(self.watch.nanos(departure.pushed, popped));
-            self.turn(now, Input::Order(departure.order), Some((departure.caused, popped)));
+            match departure {
+                Departure::Order { order, caused, pushed } => {
+                    let popped = self.watch.ticks();
+                    self.meters.handoff.record(self.watch.nanos(pushed, popped));
+                    self.turn(now, Input::Order(order), Some((caused, popped)));
+                }
+                Departure::CancelAll => {
+                    tracing::warn!("cancelling everything at the venue");
+                    self.turn(now, Input::CancelAll, None);
+                }
+            }
             work += 1;
         }
         work

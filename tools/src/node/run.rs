@@ -23,7 +23,7 @@ use super::rest::{Client, Courier};
 use super::restart::{Past, Succession};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
-use super::{Part, Report, Timed, engine};
+use super::{Part, Report, Timed, account, engine};
 use anyhow::{Context, Result, bail};
 use keel_core::engine::Engine;
 use keel_core::event::{Command, CommandKind, Flag, MarketEvent, Start, Stop as Ended};
@@ -34,6 +34,7 @@ use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
 use keel_core::units::{Now, Wall};
+use keel_gateway::account::{Finding, Policy};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
@@ -111,6 +112,12 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// Where time comes from.
     pub pace: Pace,
+    /// What the account must be before an order may leave; `None` asks nothing.
+    pub policy: Option<Policy>,
+    /// The node is to be armed: findings refuse the start.
+    pub arming: bool,
+    /// Seconds of silence after which the venue itself is to cancel everything.
+    pub disconnect: Option<u16>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -127,6 +134,8 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// Run number.
     pub run: u32,
+    /// Why this account may not go live.
+    pub findings: Vec<Finding>,
     command: Producer<Command>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
@@ -148,6 +157,7 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     run: u32,
+    guarded: bool,
 }
 
 /// Starts a node.
@@ -155,6 +165,13 @@ pub fn start(setup: Setup) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
+    let findings =
+        setup.policy.as_ref().map_or(Vec::new(), |policy| account::findings(&inquiry, policy, &setup.symbols));
+    match account::require(&findings) {
+        Err(why) if !setup.arming => tracing::warn!("{why:#}"),
+        checked => checked?,
+    }
+    let guarded = setup.disconnect.is_some_and(|seconds| account::arm_disconnect(&inquiry, seconds));
     let watch = Stopwatch::new();
     let (mut clock, virtual_clock) = match &setup.pace {
         Pace::Real => (Clock::real(&watch), Arc::default()),
@@ -172,7 +189,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     succession.record(&mut writer, &setup.data_dir, clock.now(), begun)?;
 
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, guarded };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -217,7 +234,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (board, traffic) = (common.board, common.traffic);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, command, threads, clock })
+    Ok(Running { board, quiescence, stop, http: address, run, findings, command, threads, clock })
 }
 
 impl Common<'_> {
@@ -260,7 +277,7 @@ impl Common<'_> {
             run: self.run,
             self_match: SelfMatch::CancelMaker,
             executions_since: past.known_to,
-            guarded: false,
+            guarded: self.guarded,
             seed: self.setup.seed.wrapping_add(1),
         };
         let mut gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
@@ -348,6 +365,9 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
 impl Running {
     /// Asks the engine something through the front door.
     pub fn command(&mut self, kind: CommandKind, author: &str) -> Result<()> {
+        if kind == CommandKind::Arm {
+            account::require(&self.findings)?;
+        }
         let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
         let recv = self.clock.now().mono;
         let command = Command { recv, author, kind, authenticated: Flag::Yes, ..Command::default() };

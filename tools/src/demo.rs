@@ -218,6 +218,7 @@ fn start_node(
         policy: None,
         arming: true,
         disconnect: None,
+        beat: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

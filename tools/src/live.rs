@@ -5,6 +5,7 @@
 //! and ends with the summary.
 
 use crate::config::{Config, notional};
+use crate::deadman::BEAT;
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
 use crate::node::run::{self, Pace, Running, Setup, Venue};
@@ -140,6 +141,7 @@ fn setup(config: &Config) -> Result<Setup> {
         policy: Some(config.account.policy()),
         arming: false,
         disconnect: config.account.disconnect_seconds,
+        beat: Some(config.node.data_dir.join(BEAT)),
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }

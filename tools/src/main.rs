@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
+use keel_tools::{archive, checkpoint, deadman, decode, demo, exchange, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ enum Job {
     Demo(demo::Args),
     /// Trade at a venue, as a configuration file says.
     Run(live::Args),
+    /// Watch over a node and cancel everything when it falls silent.
+    Deadman(deadman::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
@@ -60,6 +62,7 @@ fn perform(job: &Job) -> Result<()> {
     match job {
         Job::Demo(args) => demo::run(args),
         Job::Run(args) => live::run(args),
+        Job::Deadman(args) => deadman::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),

@@ -5,8 +5,8 @@ use crate::encode::SelfMatch;
 use crate::sign::Signer;
 use core::fmt::Write as _;
 use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
-use keel_core::ids::{ClientId, Symbol};
-use keel_core::units::Wall;
+use keel_core::ids::{ClientId, Symbol, Text};
+use keel_core::units::{Qty, Wall};
 
 /// GET asks, POST changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,18 @@ pub enum Call {
         /// Which own order gives way when two would meet.
         self_match: SelfMatch,
     },
+    /// Close part of a position at the market. It can only shrink one: the single order that needs no permission, for a
+    /// process that has nobody left to ask.
+    Reduce {
+        /// On what.
+        symbol: Symbol,
+        /// Against the position.
+        side: Side,
+        /// How much.
+        qty: Qty,
+        /// Its name at the venue; never one a core issues.
+        link: Text<39>,
+    },
     /// Cancel everything settled in USDT. At most 500 a call: repeat until the open-order query is empty.
     CancelAll,
     /// Orders outside the band are to be rejected, not re-priced.
@@ -119,6 +131,7 @@ impl Call {
             Self::Wallet => Endpoint::Wallet,
             Self::Order { order, .. } => Endpoint::of(order.op),
             Self::CancelAll => Endpoint::CancelAll,
+            Self::Reduce { .. } => Endpoint::Create,
             Self::FeeRate
             | Self::KeyInfo
             | Self::AccountInfo
@@ -177,6 +190,12 @@ impl Call {
                     Op::Cancel => "/v5/order/cancel",
                 },
                 order_body(order, symbol, *self_match),
+            ),
+            Self::Reduce { symbol, side, qty, link } => post(
+                "/v5/order/create",
+                format!(
+                    r#"{{"category":"linear","symbol":"{symbol}","orderLinkId":"{link}","positionIdx":0,"side":"{side:?}","orderType":"Market","timeInForce":"IOC","reduceOnly":true,"qty":"{qty}"}}"#
+                ),
             ),
             Self::CancelAll => post("/v5/order/cancel-all", r#"{"category":"linear","settleCoin":"USDT"}"#.to_owned()),
             Self::RejectOutsideBand => {

@@ -6,7 +6,7 @@ use keel_core::ids::{InstrumentId, Symbol, VenueId};
 use keel_core::instrument::Instruments;
 use keel_core::units::{Notional, Qty, Wall};
 use keel_gateway::decode::{Decoder, Source};
-use keel_gateway::rest::{Answer, Call, parse};
+use keel_gateway::rest::{Answer, Call, Method, Request, RestError, parse};
 use keel_gateway::session::{Input, Output, PrivateSession};
 use keel_gateway::sign::Signer;
 use keel_tools::node::clock::{Clock, Stopwatch, system_wall};
@@ -17,7 +17,7 @@ use keel_tools::node::wire::{Endpoint, Turn, Wire, tls};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, ChildStdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -26,6 +26,8 @@ use std::time::Duration;
 /// `keel exchange` with a generated market.
 pub struct Venue {
     child: Child,
+    /// Open as long as it runs: it has more to say than its address.
+    _says: BufReader<ChildStdout>,
     pub port: u16,
     pub client: Client,
     pub instruments: Instruments,
@@ -43,7 +45,8 @@ impl Venue {
         let args = ["exchange", "--listen", "127.0.0.1:0", "--tls", tls_text, "--symbols", &names, "--seed", &seed];
         let mut child = start(&args);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut says = BufReader::new(child.stdout.take().unwrap());
+        says.read_line(&mut line).unwrap();
         let port =
             line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().trim_matches(',').parse().unwrap();
         let authority = tls.join("ca.pem");
@@ -51,7 +54,7 @@ impl Venue {
         let symbols: Vec<Symbol> = symbols.iter().map(|name| Symbol::new(name.as_bytes()).unwrap()).collect();
         let inquiry = Inquiry { client: &client, signer: &signer(), pace: &Pace::Real };
         let instruments = inquiry.instruments(&symbols).unwrap();
-        Self { child, port, client, instruments, authority }
+        Self { child, _says: says, port, client, instruments, authority }
     }
 
     /// A configuration for a node here, its keys beside it.
@@ -87,7 +90,15 @@ impl Venue {
             let mut decoder = Decoder::new(&self.instruments);
             let answer =
                 parse(&call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |f| facts.push(f));
-            let Answer::Facts { next, .. } = answer.unwrap_or_else(|why| panic!("{call:?}: {why:?}")) else { panic!() };
+            let next = match answer {
+                Ok(Answer::Facts { next, .. }) => next,
+                // others ask with the same key
+                Err(RestError::Venue(10_006)) => {
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+                other => panic!("{call:?}: {other:?}"),
+            };
             match &mut call {
                 _ if next.is_empty() => return facts,
                 Call::OpenOrders { cursor } | Call::Executions { cursor, .. } | Call::Positions { cursor } => {
@@ -96,6 +107,18 @@ impl Venue {
                 _ => return facts,
             }
         }
+    }
+
+    /// An administrator's line: a fault, an affair of the account.
+    pub fn command(&self, line: &str) {
+        let request = Request {
+            method: Method::Post,
+            path_and_query: "/sim/command".to_owned(),
+            headers: Vec::new(),
+            body: line.to_owned(),
+        };
+        let reply = self.client.call(&request).unwrap();
+        assert_eq!(reply.status, 200, "{line}: {}", String::from_utf8_lossy(&reply.body));
     }
 
     pub fn open_orders(&self) -> Vec<OrderUpdate> {

@@ -3,6 +3,7 @@
 //! Order of a round: the timer, commands, what the venue told us, what the market did. Each fact is dealt with to its
 //! end, orders included, before the next one is looked at.
 
+use super::beat::{Beat, Heart};
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
@@ -10,7 +11,7 @@ use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{Command, CommandKind, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
-use keel_core::ids::{ClientId, Seq};
+use keel_core::ids::{ClientId, Seq, Text};
 use keel_core::permit::{Gate as _, Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
 use keel_core::strategy::Strategy;
@@ -86,6 +87,8 @@ pub struct EngineAgent<S> {
     /// The gate stopped everything when it was last looked at; it starts so.
     stopped: bool,
     sweep_owed: bool,
+    beat: Option<Arc<Beat>>,
+    halted_by_watcher: bool,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -111,6 +114,27 @@ impl<S: Strategy> EngineAgent<S> {
             unpublished: true,
             stopped: true,
             sweep_owed: false,
+            beat: None,
+            halted_by_watcher: false,
+        }
+    }
+
+    /// Strikes this heartbeat.
+    #[must_use]
+    pub fn beating(mut self, beat: Option<Arc<Beat>>) -> Self {
+        self.beat = beat;
+        self
+    }
+
+    /// Strikes; and halts before anything else when whoever watches over us has acted meanwhile.
+    fn strike(&mut self, now: Now) {
+        let Some(beat) = &self.beat else { return };
+        beat.strike(Heart::Engine);
+        if beat.fired() && !std::mem::replace(&mut self.halted_by_watcher, true) {
+            tracing::error!("the dead man's switch has acted: halted until people look");
+            let author = Text::new(b"deadman").unwrap_or_default();
+            let command = Command { recv: now.mono, author, kind: CommandKind::Halt, ..Command::default() };
+            self.take(now, Input::Command(&command));
         }
     }
 
@@ -199,6 +223,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
     }
 
     fn duty(&mut self, now: Now) -> usize {
+        self.strike(now);
         let mut work = 0;
         if now.mono >= self.engine.deadline() {
             let due = self.engine.deadline();

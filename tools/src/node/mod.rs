@@ -8,6 +8,7 @@
 //! ```
 
 pub mod account;
+pub mod beat;
 pub mod board;
 pub mod clock;
 pub mod engine;

@@ -4,6 +4,7 @@
 //! over when the turn's bytes are on the socket, so that a `Sent` fact says how long the order took. While the exec ring
 //! has no room it reads nothing: the venue waits in the kernel, nothing is dropped.
 
+use super::beat::{Beat, Heart};
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
@@ -65,6 +66,7 @@ pub struct OrdersAgent {
     watch: Stopwatch,
     board: Arc<Board>,
     sweeping: bool,
+    beat: Option<Arc<Beat>>,
 }
 
 impl std::fmt::Debug for OrdersAgent {
@@ -90,7 +92,14 @@ impl OrdersAgent {
             Line { channel: Channel::Trade, wire: trade, due: None },
         ];
         let facts = Vec::with_capacity(MOST_FACTS);
-        Self { gateway, rings, lines, facts, meters, watch, board, sweeping: false }
+        Self { gateway, rings, lines, facts, meters, watch, board, sweeping: false, beat: None }
+    }
+
+    /// Strikes this heartbeat.
+    #[must_use]
+    pub fn beating(mut self, beat: Option<Arc<Beat>>) -> Self {
+        self.beat = beat;
+        self
     }
 
     /// One input to its end: outputs done, facts handed over. `departed` is the order's history when it is one.
@@ -234,6 +243,9 @@ impl Agent for OrdersAgent {
     }
 
     fn duty(&mut self, now: Now) -> usize {
+        if let Some(beat) = &self.beat {
+            beat.strike(Heart::Orders);
+        }
         let mut work = self.orders(now);
         if self.gateway.deadline().is_some_and(|due| now.mono >= due) && self.has_room() {
             self.turn(now, Input::Timer, None);

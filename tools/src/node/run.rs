@@ -7,6 +7,7 @@
 //!
 //! Everything that can be refused is refused before the first thread starts; nothing half-made is left behind.
 
+use super::beat::{self, Beat};
 use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::engine::{EngineAgent, TimedLog};
@@ -118,6 +119,8 @@ pub struct Setup {
     pub arming: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
+    /// Where the heartbeat for the dead man's switch is; `None` strikes none.
+    pub beat: Option<PathBuf>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -136,6 +139,7 @@ pub struct Running {
     pub run: u32,
     /// Why this account may not go live.
     pub findings: Vec<Finding>,
+    beat: Option<Arc<Beat>>,
     command: Producer<Command>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
@@ -158,6 +162,7 @@ struct Common<'a> {
     tls: Arc<rustls::ClientConfig>,
     run: u32,
     guarded: bool,
+    beat: Option<Arc<Beat>>,
 }
 
 /// Starts a node.
@@ -188,8 +193,9 @@ pub fn start(setup: Setup) -> Result<Running> {
     let begun = first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
     succession.record(&mut writer, &setup.data_dir, clock.now(), begun)?;
 
+    let beat = setup.beat.as_deref().map(Beat::begin).transpose()?.map(Arc::new);
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, guarded };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, guarded, beat };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -231,10 +237,10 @@ pub fn start(setup: Setup) -> Result<Running> {
 
     let stop = Stop::default();
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
-    let (board, traffic) = (common.board, common.traffic);
+    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, findings, command, threads, clock })
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
 }
 
 impl Common<'_> {
@@ -269,7 +275,8 @@ impl Common<'_> {
         let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
         let core = core.resumed(now, past.desk.clone());
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
-        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
+        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board))
+            .beating(self.beat.clone()))
     }
 
     fn orders(&self, now: Now, rings: orders::Rings, past: &Succession) -> Result<OrdersAgent> {
@@ -291,7 +298,9 @@ impl Common<'_> {
             send: self.meter(Hop::Send),
             wire_to_wire: self.meter(Hop::WireToWire),
         };
-        Ok(OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board)))
+        let agent =
+            OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board));
+        Ok(agent.beating(self.beat.clone()))
     }
 }
 
@@ -399,6 +408,9 @@ impl Running {
         writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
         report.records = writer.head().0;
         keeper.finish(writer).context("closing the journal")?;
+        if let (Some(beat), 0) = (&self.beat, open_orders) {
+            beat.state_is(beat::State::AtRest);
+        }
         Ok(report)
     }
 }

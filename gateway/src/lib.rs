@@ -14,6 +14,7 @@
 //! ```
 
 pub mod account;
+pub mod batch;
 pub mod budget;
 pub mod decode;
 pub mod encode;

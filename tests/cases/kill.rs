@@ -1,7 +1,7 @@
 //! kill -9 of a trading node at random moments, restart on the same journal, and the exchange's own record beside ours.
 //!
-//! `tests/kill --moments N` runs it long; in the suite it is short. The exchange is a process that is never killed; a
-//! second private stream, held by the test, sees every order and fill it ever made, in its order.
+//! `tests/kill --moments N` runs it long; in the suite it is short. The exchange lives in the test, behind its
+//! sockets, and is never killed; a second private stream sees every order and fill it ever made, in its order.
 //!
 //! ```text
 //!   node n: start .. read the account .. trade .. kill -9      node n+1: start ..
@@ -137,7 +137,7 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
     let witness = venue.witness();
     let config = venue.config(
         dir,
-        "[quoter]\npatience_ms = 5\npenance_ms = 5\ntolerance_ticks = 0\n[journal]\nsegment_mib = 4\n[limits]\nposition_usdt = 2500\n\
+        "[quoter]\npatience_ms = 5\npenance_ms = 5\nalarm_permille = 300\ntolerance_ticks = 0\n[journal]\nsegment_mib = 4\n[limits]\nposition_usdt = 2500\n\
          messages_per_second = 100\n",
     );
     let mut journal = Journal::new(&dir.join("journal"));
@@ -198,7 +198,8 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
         journal.differences,
         journal.refused,
     );
-    assert!(record.fills.len() as u64 > moments / 4 && resting > moments / 4, "it was not under load");
+    let loaded = record.orders.len() as u64 > moments && resting > moments / 2;
+    assert!(loaded && record.fills.len() as u64 >= moments / 20, "it was not under load");
     drop(record);
     drop(witness);
     venue.end();

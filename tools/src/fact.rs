@@ -279,7 +279,8 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::PriceLimit => market!(PriceLimit; buy_max sell_min instrument),
         Kind::Health => market!(Health; u instrument state reason),
         Kind::VenueStatus => market!(VenueStatus; begin end ongoing derivatives),
-        Kind::Ack => plain!(Ack; client recv ticks ts limit_reset venue code limit remaining op channel),
+        Kind::Ack => plain!(Ack; client recv ticks ts limit_reset venue code limit remaining op channel
+            batch),
         Kind::OrderUpdate => plain!(OrderUpdate; client recv ticks updated px qty filled leaves avg_px venue reason
             instrument side status tif reduce_only queried),
         Kind::Fill => {

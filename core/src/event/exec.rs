@@ -48,8 +48,10 @@ pub struct Ack {
     pub op: Op,
     /// Which way the answer came.
     pub channel: Channel,
+    /// It was asked for in a batch, which has quotas of its own.
+    pub batch: Flag,
     /// Zero.
-    pub pad: [u8; 2],
+    pub pad: u8,
 }
 
 /// The venue's word for where an order stands.

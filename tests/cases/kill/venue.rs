@@ -1,6 +1,7 @@
-//! The exchange as its own witness: a process of its own, a private stream that is never killed, and its answers.
+//! The exchange as its own witness: in a thread of the test, which is never killed, behind its sockets; a private stream
+//! beside the node's, and its answers. Its limits per address are those of many addresses: a node that is killed twice a
+//! second connects more often than one address may.
 
-use crate::keel::{signal, start};
 use keel_core::event::{ExecEvent, Fill, OrderUpdate, Side};
 use keel_core::ids::{InstrumentId, Symbol, VenueId};
 use keel_core::instrument::Instruments;
@@ -9,15 +10,15 @@ use keel_gateway::decode::{Decoder, Source};
 use keel_gateway::rest::{Answer, Call, Method, Request, RestError, parse};
 use keel_gateway::session::{Input, Output, PrivateSession};
 use keel_gateway::sign::Signer;
+use keel_gateway::sim::Config;
+use keel_tools::exchange;
 use keel_tools::node::clock::{Clock, Stopwatch, system_wall};
 use keel_tools::node::inquiry::Inquiry;
 use keel_tools::node::rest::Client;
 use keel_tools::node::run::Pace;
 use keel_tools::node::wire::{Endpoint, Turn, Wire, tls};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -25,9 +26,7 @@ use std::time::Duration;
 
 /// `keel exchange` with a generated market.
 pub struct Venue {
-    child: Child,
-    /// Open as long as it runs: it has more to say than its address.
-    _says: BufReader<ChildStdout>,
+    running: exchange::Running,
     pub port: u16,
     pub client: Client,
     pub instruments: Instruments,
@@ -41,20 +40,22 @@ fn signer() -> Signer {
 impl Venue {
     pub fn start(dir: &Path, symbols: &[&str], seed: u64) -> Self {
         let tls = dir.join("tls");
-        let (tls_text, names, seed) = (tls.to_str().unwrap(), symbols.join(","), seed.to_string());
-        let args = ["exchange", "--listen", "127.0.0.1:0", "--tls", tls_text, "--symbols", &names, "--seed", &seed];
-        let mut child = start(&args);
-        let mut line = String::new();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        says.read_line(&mut line).unwrap();
-        let port =
-            line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().trim_matches(',').parse().unwrap();
+        let names: Vec<String> = symbols.iter().map(|name| (*name).to_owned()).collect();
+        let limits = exchange::venue(&names, &[]).unwrap();
+        let options = exchange::Options {
+            tls: Some(tls.clone()),
+            venue: Config { connect_limit: u32::MAX, ip_limit: u32::MAX, ..limits },
+            seed,
+            ..exchange::Options::default()
+        };
+        let running = exchange::spawn(options, exchange::Market::default(), exchange::Pace::Real).unwrap();
+        let port = running.address.port();
         let authority = tls.join("ca.pem");
         let client = Client::new(&format!("https://localhost:{port}"), Some(&authority)).unwrap();
         let symbols: Vec<Symbol> = symbols.iter().map(|name| Symbol::new(name.as_bytes()).unwrap()).collect();
         let inquiry = Inquiry { client: &client, signer: &signer(), pace: &Pace::Real };
         let instruments = inquiry.instruments(&symbols).unwrap();
-        Self { child, _says: says, port, client, instruments, authority }
+        Self { running, port, client, instruments, authority }
     }
 
     /// A configuration for a node here, its keys beside it.
@@ -152,9 +153,8 @@ impl Venue {
         Witness::start(self.port, &self.authority, &self.instruments)
     }
 
-    pub fn end(mut self) {
-        signal(&self.child, "TERM");
-        self.child.wait().unwrap();
+    pub fn end(self) {
+        self.running.join().unwrap();
     }
 }
 

@@ -200,11 +200,23 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Unrecorded, counts.unrecorded),
             (Cell::Fills, counts.fills),
             (Cell::Foreign, counts.foreign),
+            (Cell::Differences, counts.differences),
             (Cell::Unknown, counts.unknown),
             (Cell::OpenOrders, self.engine.desk().orders.open().len() as u64),
             (Cell::LogHealth, self.engine.log_health() as u64),
         ] {
             self.board.set(cell, value);
+        }
+        let worth = self.engine.desk().last_worth();
+        for (cell, value) in [
+            (Cell::Equity, worth.equity),
+            (Cell::Moved, worth.moved),
+            (Cell::HighWater, worth.high),
+            (Cell::Drawdown, worth.drawdown),
+            (Cell::InitialMargin, worth.initial_margin),
+            (Cell::MaintenanceMargin, worth.maintenance_margin),
+        ] {
+            self.board.set(cell, value.raw().cast_unsigned());
         }
         for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
             let row = self.board.row(index);
@@ -212,6 +224,8 @@ impl<S: Strategy> EngineAgent<S> {
             row.position.store(seat.position.size.raw(), Ordering::Release);
             row.fees.store(seat.position.fees.raw(), Ordering::Release);
             row.mark.store(mark.raw(), Ordering::Release);
+            let distance = seat.picture().and_then(|picture| picture.distance(mark));
+            row.distance.store(distance.unwrap_or(i64::MAX), Ordering::Release);
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }

@@ -12,17 +12,21 @@ use super::rest::{Answered, Asked};
 use super::wire::{Turn, Wire};
 use super::{Departure, Part, Report};
 use keel_core::agent::Agent;
-use keel_core::event::{Channel, ExecEvent, SentOutcome};
+use keel_core::event::{Channel, ExecEvent, Op, SentOutcome};
 use keel_core::ring::{Consumer, Producer};
 use keel_core::units::{Mono, Now};
 use keel_gateway::Gateway;
 use keel_gateway::gateway::{Input, Output};
+use keel_journal::Recorded;
+use keel_risk::Approved;
 use std::sync::Arc;
 
 /// Facts one frame may bring; with less room on the exec ring nothing is read.
 const MOST_FACTS: usize = 256;
 /// Orders and frames taken in one round.
 const BURST: usize = 32;
+/// Cancels in a row that go as a batch; fewer go one by one.
+const FEWEST: usize = 4;
 
 /// Its ends of the rings.
 #[derive(Debug)]
@@ -66,6 +70,7 @@ pub struct OrdersAgent {
     watch: Stopwatch,
     board: Arc<Board>,
     sweeping: bool,
+    held: Vec<(Recorded<Approved>, u64)>,
     beat: Option<Arc<Beat>>,
 }
 
@@ -92,7 +97,18 @@ impl OrdersAgent {
             Line { channel: Channel::Trade, wire: trade, due: None },
         ];
         let facts = Vec::with_capacity(MOST_FACTS);
-        Self { gateway, rings, lines, facts, meters, watch, board, sweeping: false, beat: None }
+        Self {
+            gateway,
+            rings,
+            lines,
+            facts,
+            meters,
+            watch,
+            board,
+            sweeping: false,
+            held: Vec::with_capacity(BURST),
+            beat: None,
+        }
     }
 
     /// Strikes this heartbeat.
@@ -178,21 +194,47 @@ impl OrdersAgent {
 
     fn orders(&mut self, now: Now) -> usize {
         let mut work = 0;
-        while work < BURST && self.has_room() {
+        while work < BURST && self.has_room() && self.held.len() < BURST {
             let Some(departure) = self.rings.order.pop() else { break };
             match departure {
+                Departure::Order { order, caused, pushed } if order.what().as_ref().op == Op::Cancel => {
+                    self.meters.handoff.record(self.watch.nanos(pushed, self.watch.ticks()));
+                    self.held.push((order, caused));
+                }
                 Departure::Order { order, caused, pushed } => {
+                    work += self.cancels(now);
                     let popped = self.watch.ticks();
                     self.meters.handoff.record(self.watch.nanos(pushed, popped));
                     self.turn(now, Input::Order(order), Some((caused, popped)));
                 }
                 Departure::CancelAll => {
+                    work += self.cancels(now);
                     tracing::warn!("cancelling everything at the venue");
                     self.turn(now, Input::CancelAll, None);
                 }
             }
             work += 1;
         }
+        work + self.cancels(now)
+    }
+
+    /// Cancels that stood one behind the other: one by one when they are few, many in one frame, on a quota of its own.
+    fn cancels(&mut self, now: Now) -> usize {
+        let work = self.held.len();
+        while self.held.len() >= FEWEST {
+            let fit = self.gateway.batch_room(now.mono).min(self.held.len());
+            if fit < FEWEST {
+                break;
+            }
+            let batch: Vec<_> = self.held.drain(..fit).map(|(order, _)| order).collect();
+            self.turn(now, Input::Cancels(&batch), None);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        for (order, caused) in held.drain(..) {
+            let popped = self.watch.ticks();
+            self.turn(now, Input::Order(order), Some((caused, popped)));
+        }
+        self.held = held;
         work
     }
 

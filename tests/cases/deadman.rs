@@ -99,7 +99,16 @@ impl World {
                 child.wait().unwrap();
             }
         }
-        self.venue.end();
+    }
+}
+
+/// Also where a case fails: no process outlives it.
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in [&mut self.watcher, &mut self.node] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -116,10 +116,20 @@ impl Journal {
     }
 }
 
-fn node(config: &Path, log: &Path) -> Child {
+/// A node; no process outlives a case that fails.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn node(config: &Path, log: &Path) -> Node {
     let out = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
     let mut command = command(&["run", "--config", config.to_str().unwrap(), "--arm", "killer"]);
-    command.stdout(Stdio::null()).stderr(out).spawn().unwrap()
+    Node(command.stdout(Stdio::null()).stderr(out).spawn().unwrap())
 }
 
 fn luck(state: &mut u64) -> u64 {
@@ -147,13 +157,13 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
         let from = Instant::now();
         let mut child = node(&config, &log);
         let run = journal.run;
-        journal.wait_for(run, &mut child, &log);
+        journal.wait_for(run, &mut child.0, &log);
         // what happened before the last kill, and while nobody ran, is known now
         let missing: Vec<&VenueId> = executions.difference(&journal.fills).collect();
         assert!(missing.is_empty(), "moment {moment}: fills the journal does not hold: {missing:?}");
         std::thread::sleep(Duration::from_micros(luck(&mut seed) % 700_000));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
         journal.read();
 
         let open = venue.open_orders();
@@ -174,10 +184,10 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
     // one more life, ended in good order: now the books must be equal to the last unit
     let mut child = node(&config, &log);
     let run = journal.run;
-    journal.wait_for(run, &mut child, &log);
+    journal.wait_for(run, &mut child.0, &log);
     std::thread::sleep(Duration::from_millis(1_500));
-    signal(&child, "TERM");
-    let ended = child.wait().unwrap();
+    signal(&child.0, "TERM");
+    let ended = child.0.wait().unwrap();
     journal.read();
     assert!(ended.success(), "{}", std::fs::read_to_string(&log).unwrap());
     compare(&venue, &witness.record.lock().unwrap(), &journal, executions);

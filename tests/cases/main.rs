@@ -7,6 +7,7 @@
 mod allocation;
 mod deadman;
 mod demo;
+mod incidents;
 mod input;
 mod journal;
 mod keel;

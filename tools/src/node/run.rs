@@ -399,6 +399,10 @@ impl Running {
             let parts =
                 thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
             parts.into_iter().for_each(|part| part.finish(&mut report));
+            // the engine is back: who watches need not wait for the courier and for the journal's last page
+            if let (Some(beat), Some(_), 0) = (&self.beat, &report.writer, report.open_orders) {
+                beat.state_is(beat::State::AtRest);
+            }
         }
         let (writer, keeper) = (report.writer.take(), report.keeper.take());
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };
@@ -408,9 +412,6 @@ impl Running {
         writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
         report.records = writer.head().0;
         keeper.finish(writer).context("closing the journal")?;
-        if let (Some(beat), 0) = (&self.beat, open_orders) {
-            beat.state_is(beat::State::AtRest);
-        }
         Ok(report)
     }
 }

@@ -18,7 +18,7 @@ use keel_core::units::{Mono, Now, Wall};
 pub(crate) const RETRY: u64 = 500_000_000;
 /// Executions are read again from this long before the last one seen: pages are unstable within a millisecond, and
 /// clocks differ. Counting them once is the order table's business.
-pub(crate) const OVERLAP: u64 = 60_000_000_000;
+pub const OVERLAP: u64 = 60_000_000_000;
 /// The account is read again this long after it was last read to the end.
 pub(crate) const PERIOD: u64 = 60_000_000_000;
 /// Shortest pause between two readings, however much doubt there is.

@@ -224,6 +224,9 @@ fn start_node(
         people: Throwaway::new(args.seed).rows(),
         http: args.http,
         pace,
+        policy: None,
+        disconnect: None,
+        beat: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

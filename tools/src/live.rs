@@ -4,9 +4,10 @@
 //! request to release the brake (`keel brake`). Ctrl-C or SIGTERM cancels every open order and ends with the summary.
 
 use crate::config::{Config, notional};
+use crate::deadman::BEAT;
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
-use crate::node::run::{self, Pace, Setup, Venue};
+use crate::node::run::{self, Pace, Running, Setup, Venue};
 use crate::node::scenarios::Source;
 use crate::node::thread::{Stop, nap};
 use crate::summary::Summary;
@@ -57,16 +58,22 @@ pub fn run(args: &Args) -> Result<()> {
     while !stop.is_raised() && !node.stop.is_raised() {
         nap(LOOK);
     }
+    let (traded, sweeps) = (node.board.get(Cell::Approved) > 0, node.board.get(Cell::Sweeps));
+    let quiet = |node: &Running| {
+        let swept = !traded || node.board.get(Cell::Sweeps) > sweeps;
+        swept && node.board.get(Cell::OpenOrders) == 0
+    };
     tracing::info!("ending: cancelling what is open");
     node.command(CommandKind::Shutdown, "node")?;
     let asked = watch.ticks();
-    while node.board.get(Cell::OpenOrders) > 0 && !node.stop.is_raised() && seconds(&watch, asked) < QUIET_WITHIN {
+    while !quiet(&node) && !node.stop.is_raised() && seconds(&watch, asked) < QUIET_WITHIN {
         nap(LOOK);
     }
-    let left = node.board.get(Cell::OpenOrders);
+    let (left, proven) = (node.board.get(Cell::OpenOrders), quiet(&node));
     let summary = Summary::new(node.finish()?, &data_dir, seed, seconds(&watch, from));
     println!("{}", summary.page());
     ensure!(left == 0, "{left} orders may still be open at the venue: cancel them there, then look why");
+    ensure!(proven, "the venue did not say that nothing is open: look there, then look why");
     ensure!(summary.is_verified(), "the journal does not verify; `keel verify {}` says more", data_dir.display());
     Ok(())
 }
@@ -103,6 +110,7 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
             inventory: notional(quoter.inventory_usdt)?,
             tolerance: quoter.tolerance_ticks,
             patience: quoter.patience_ms * 1_000_000,
+            penance: quoter.penance_ms * 1_000_000,
             alarm: i64::from(quoter.alarm_permille),
             ..QuoterParams::default()
         },
@@ -119,6 +127,9 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         people: config.people()?,
         http: Some(config.http.listen),
         pace: Pace::Real,
+        policy: Some(config.account.policy()),
+        disconnect: config.account.disconnect_seconds,
+        beat: Some(config.node.data_dir.join(BEAT)),
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }
@@ -140,6 +151,11 @@ pub(crate) fn limits(config: &Config) -> Result<Limits> {
     if let Some(tail) = &mut limits.tail {
         tail.max_loss = config.limits.var_usdt.map_or(Ok(tail.max_loss), notional)?;
         tail.max_shortfall = config.limits.shortfall_usdt.map_or(Ok(tail.max_shortfall.max(tail.max_loss)), notional)?;
+    }
+    if let Some(rate) = config.limits.messages_per_second {
+        limits.message_rate = rate;
+        (limits.message_burst, limits.cancel_reserve) = (40, 10);
+        limits.strategies.iter_mut().for_each(|strategy| strategy.rate = rate);
     }
     limits.check().map_err(|why| anyhow::anyhow!("limits: {why:?}"))?;
     Ok(limits)

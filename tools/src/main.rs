@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, brake, checkpoint, decode, demo, exchange, keys, limits, live, prove, record, replay, risk, tail, verify,
+    archive, brake, checkpoint, deadman, decode, demo, exchange, keys, limits, live, prove, record, replay, risk, tail,
+    verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ enum Job {
     Limits(limits::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
+    /// Watch over a node and cancel everything when it falls silent.
+    Deadman(deadman::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
@@ -73,6 +76,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Brake(args) => brake::run(args),
         Job::Limits(args) => limits::run(args),
         Job::Keys(args) => keys::run(args),
+        Job::Deadman(args) => deadman::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),

@@ -177,6 +177,7 @@ fn one(
     let log = Compare(Rc::clone(page));
     let Some(change) = change else {
         let engine = opening.genesis.engine(&opening.instruments, opening.start.run, &opening.latch, log)?;
+        let engine = engine.resumed(opening.begun, opening.desk.clone());
         let (followed, next) = follow(story, page, opening, engine, span, &mut Nobody)?;
         return Ok((followed, None, next));
     };

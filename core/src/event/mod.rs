@@ -13,12 +13,14 @@
 //!   5xx system   node    -> journal    what the process was
 //! ```
 
+pub mod carried;
 pub mod command;
 pub mod exec;
 pub mod market;
 pub mod order;
 pub mod system;
 
+pub use carried::{Carried, Holding, Resumed, Seen, Worth};
 pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
@@ -90,15 +92,20 @@ pub enum Kind {
     Answer = 405,
     Fortune = 406,
     Unwind = 407,
+    Worth = 411,
     Start = 501,
     Instrument = 502,
     Stop = 503,
     Seal = 504,
+    Carried = 511,
+    Holding = 512,
+    Seen = 513,
+    Resumed = 514,
 }
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 36] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -126,10 +133,15 @@ impl Kind {
         Self::Answer,
         Self::Fortune,
         Self::Unwind,
+        Self::Worth,
         Self::Start,
         Self::Instrument,
         Self::Stop,
         Self::Seal,
+        Self::Carried,
+        Self::Holding,
+        Self::Seen,
+        Self::Resumed,
     ];
 
     /// The code in the record.

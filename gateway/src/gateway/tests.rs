@@ -1,6 +1,7 @@
 //! The room alone, its sessions and answers scripted; `world` puts it before a venue, `cost` measures it.
 
 mod cost;
+mod faults;
 mod world;
 
 use super::*;

@@ -96,6 +96,8 @@ pub struct Door {
     board: Arc<Board>,
     next_look: Mono,
     seen: Option<(u64, u64)>,
+    /// Why no request to release the brake is taken in.
+    barred: Option<String>,
 }
 
 impl std::fmt::Debug for Door {
@@ -116,7 +118,14 @@ impl Door {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let (guests, dir) = (Vec::with_capacity(GUESTS), dir.to_owned());
-        Ok(Self { listener, dir, guests, engine, board, next_look: Mono::default(), seen: None })
+        Ok(Self { listener, dir, guests, engine, board, next_look: Mono::default(), seen: None, barred: None })
+    }
+
+    /// Takes in no request to release the brake, for this reason, if there is one.
+    #[must_use]
+    pub fn unless(mut self, why: Option<anyhow::Error>) -> Self {
+        self.barred = why.map(|why| format!("{why:#}"));
+        self
     }
 
     /// Takes in the trip of somebody the socket did not answer: before the node, or while it hung.
@@ -145,6 +154,9 @@ impl Door {
             "limits" => DocumentKind::Limits,
             other => bail!("{other:?}: bring arm or limits"),
         };
+        if let (DocumentKind::Arm, Some(why)) = (kind, &self.barred) {
+            bail!("{why}");
+        }
         let author = Text::new(by.as_bytes()).with_context(|| format!("{by:?} is no name"))?;
         let answered = self.board.get(Cell::Answered);
         let parts = Document::cut(now.mono, author, kind, text.as_bytes()).context("an empty document")?;

@@ -37,8 +37,6 @@ pub struct Genesis {
     pub people: Vec<(Name, [u8; 32])>,
     /// What trades, and how it is cut.
     pub character: Character,
-    /// The last record of the runs before whose state this one took over; none for a run that began with nothing.
-    pub heir: Seq,
 }
 
 /// What trades.
@@ -119,8 +117,8 @@ impl Genesis {
         let scenarios = one(DocumentKind::Scenarios)?.map(|text| scenarios(text, instruments)).transpose()?;
         let people = one(DocumentKind::People)?.map_or(Ok(Vec::new()), people)?;
         let text = one(DocumentKind::Strategy)?.context("no document says what strategy ran")?;
-        let (character, heir) = strategy(text).context("the strategy")?;
-        Ok(Self { limits, scenarios, people, character, heir })
+        let character = strategy(text).context("the strategy")?;
+        Ok(Self { limits, scenarios, people, character })
     }
 
     fn strategy_text(&self) -> String {
@@ -136,7 +134,6 @@ impl Genesis {
             ("sizing.clip", sizing.clip.raw().into()),
             ("sizing.position", sizing.position.raw().into()),
             ("sizing.participation", sizing.participation.into()),
-            ("heir", self.heir.0.into()),
         ] {
             let _ = writeln!(text, "{name} = {value}");
         }
@@ -154,8 +151,8 @@ impl Character {
     /// The same with some of its numbers changed: lines `name = value` in the units of the recorded document.
     pub fn changed(&self, patch: &str) -> Result<Self> {
         let (limits, people) = (Limits::demo(), Vec::new());
-        let whole = Genesis { limits, scenarios: None, people, character: *self, heir: Seq::NONE };
-        Ok(strategy(&patched(&whole.strategy_text(), patch)?)?.0)
+        let whole = Genesis { limits, scenarios: None, people, character: *self };
+        strategy(&patched(&whole.strategy_text(), patch)?)
     }
 }
 
@@ -215,7 +212,7 @@ pub fn limits(text: &str) -> Result<Limits> {
     Ok(limits)
 }
 
-fn strategy(text: &str) -> Result<(Character, Seq)> {
+fn strategy(text: &str) -> Result<Character> {
     let mut lines = Lines::new(text)?;
     let name = lines.word("strategy")?;
     ensure!(name == "quoter", "this version knows the strategy `quoter`, not `{name}`");
@@ -234,9 +231,8 @@ fn strategy(text: &str) -> Result<(Character, Seq)> {
             participation: lines.number("sizing.participation")?,
         },
     };
-    let heir = Seq(lines.number("heir")?);
     lines.end()?;
-    Ok((character, heir))
+    Ok(character)
 }
 
 /// One line a person: name, and public key as hex digits.
@@ -320,7 +316,7 @@ mod tests {
         let scenarios = Some(Scenarios::new(&table, &series).unwrap());
         let character = Character { id: StrategyId(3), quoter: QuoterParams::default(), sizing: Sizing::default() };
         let people = keel_risk::throwaway::Throwaway::new(1).rows();
-        Genesis { limits, scenarios, people, character, heir: Seq(77) }
+        Genesis { limits, scenarios, people, character }
     }
 
     #[test]
@@ -337,7 +333,7 @@ mod tests {
         }
         assert_eq!(documents.len(), 4);
         let again = Genesis::read(&documents, &table).unwrap();
-        assert_eq!((&again.limits, again.character, again.heir), (&first.limits, first.character, first.heir));
+        assert_eq!((&again.limits, again.character), (&first.limits, first.character));
         let bits = |genesis: &Genesis| {
             let scenarios = genesis.scenarios.clone().unwrap();
             let of = |row: &Instrument| (0..scenarios.count()).map(|at| scenarios.at(row.id, at).to_bits()).collect();

@@ -134,7 +134,7 @@ impl Inquiry<'_> {
         Ok(reply.body)
     }
 
-    fn ask(&self, call: &Call) -> Result<Answer> {
+    pub(super) fn ask(&self, call: &Call) -> Result<Answer> {
         let now = match self.pace {
             Pace::Real => system_wall(),
             Pace::Virtual(shared) => Wall::from_nanos(shared.get()),

@@ -7,6 +7,7 @@
 //!
 //! Everything that can be refused is refused before the first thread starts; nothing half-made is left behind.
 
+use super::beat::{self, Beat};
 use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::door::Door;
@@ -23,18 +24,20 @@ use super::metrics::Exporter;
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
+use super::restart::{Past, Succession};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
-use super::{Part, Report, Timed, engine, scenarios};
+use super::{Part, Report, Timed, account, engine, scenarios};
 use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
-use keel_core::permit::Log;
+use keel_core::permit::{Log, LogFault};
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
 use keel_core::units::{Now, Wall};
+use keel_gateway::account::{Finding, Policy};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
@@ -117,6 +120,12 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// Where time comes from.
     pub pace: Pace,
+    /// What the account must be before an order may leave; `None` asks nothing.
+    pub policy: Option<Policy>,
+    /// Seconds of silence after which the venue itself is to cancel everything.
+    pub disconnect: Option<u16>,
+    /// Where the heartbeat for the dead man's switch is; `None` strikes none.
+    pub beat: Option<PathBuf>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -133,6 +142,9 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// Run number.
     pub run: u32,
+    /// Why this account may not go live.
+    pub findings: Vec<Finding>,
+    beat: Option<Arc<Beat>>,
     command: Producer<Petition>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
@@ -156,6 +168,10 @@ struct Common<'a> {
     run: u32,
     genesis: Genesis,
     heritage: Heritage,
+    succession: Succession,
+    begun: Now,
+    guarded: bool,
+    beat: Option<Arc<Beat>>,
 }
 
 /// Starts a node.
@@ -164,6 +180,12 @@ pub fn start(setup: Setup) -> Result<Running> {
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
     let scenarios = setup.scenarios.load(&inquiry, &instruments)?;
+    let findings =
+        setup.policy.as_ref().map_or(Vec::new(), |policy| account::findings(&inquiry, policy, &setup.symbols));
+    if let Err(why) = account::require(&findings) {
+        tracing::warn!("{why:#}");
+    }
+    let guarded = setup.disconnect.is_some_and(|seconds| account::arm_disconnect(&inquiry, seconds));
     let watch = Stopwatch::new();
     let (mut clock, virtual_clock) = match &setup.pace {
         Pace::Real => (Clock::real(&watch), Arc::default()),
@@ -173,13 +195,33 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
     let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
-    let heritage = Heritage::read(&setup.data_dir)?;
-    let run = heritage.next_run()?;
+    let (heritage, past) = (Heritage::read(&setup.data_dir)?, Past::read(&setup.data_dir)?);
+    let begun = clock.now();
+    let run = past.next_run(if matches!(setup.pace, Pace::Real) { begun.wall } else { Wall::default() })?;
     let genesis = genesis(&setup, heritage.limits()?, scenarios);
-    first_records(&mut writer, clock.now(), run, &setup, &instruments, &genesis)?;
+    let succession = past.succeed(run, begun, &instruments)?;
+    let first = first_records(&mut writer, begun, run, &setup, &instruments)?;
+    genesis.record(&mut writer, begun, first, &instruments).map_err(|fault| full(&setup, fault))?;
+    succession.record(&mut writer, &setup.data_dir, begun, first)?;
 
+    let beat = setup.beat.as_deref().map(Beat::begin).transpose()?.map(Arc::new);
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, genesis, heritage };
+    let common = Common {
+        setup: &setup,
+        instruments,
+        watch,
+        board,
+        hops,
+        traffic,
+        tls,
+        run,
+        genesis,
+        heritage,
+        succession,
+        begun,
+        guarded,
+        beat,
+    };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -198,27 +240,26 @@ pub fn start(setup: Setup) -> Result<Running> {
     ];
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
-    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?;
+    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
     let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
         ("engine", Box::new(common.engine(writer, taken)?)),
         (
             "orders",
-            Box::new(
-                common.orders(clock.now(), orders::Rings { order: order_in, exec, asked, answered: answered_in })?,
-            ),
+            Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?),
         ),
         ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)])?;
-    let (board, traffic) = (common.board, common.traffic);
+    let aside: [Box<dyn Part>; 2] = [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)];
+    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
+    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, command, threads, clock })
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
 }
 
 impl Common<'_> {
@@ -244,19 +285,25 @@ impl Common<'_> {
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
         let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, log)?;
+        let core = core.resumed(self.begun, self.succession.desk.clone());
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
-        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
+        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board))
+            .beating(self.beat.clone()))
     }
 
-    fn orders(&self, now: Now, rings: orders::Rings) -> Result<OrdersAgent> {
+    fn orders(&self, rings: orders::Rings) -> Result<OrdersAgent> {
+        let (now, past) = (self.begun, &self.succession);
         let room = gateway::Config {
             run: self.run,
             self_match: SelfMatch::CancelMaker,
-            executions_since: now.wall,
-            guarded: false,
+            executions_since: past.known_to,
+            guarded: self.guarded,
             seed: self.setup.seed.wrapping_add(1),
         };
-        let gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        let mut gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        for row in past.desk.orders.open() {
+            gateway.adopt(now, row, now.mono.since(row.asked));
+        }
         let (private, trade) = (self.wire(&self.setup.venue.private)?, self.wire(&self.setup.venue.trade)?);
         let meters = orders::Meters {
             handoff: self.meter(Hop::Handoff),
@@ -264,7 +311,9 @@ impl Common<'_> {
             send: self.meter(Hop::Send),
             wire_to_wire: self.meter(Hop::WireToWire),
         };
-        Ok(OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board)))
+        let agent =
+            OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board));
+        Ok(agent.beating(self.beat.clone()))
     }
 }
 
@@ -324,17 +373,14 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
 fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
     let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
     let limits = agreed.unwrap_or_else(|| setup.limits.clone());
-    Genesis { limits, scenarios, people: setup.people.clone(), character, heir: Seq::NONE }
+    Genesis { limits, scenarios, people: setup.people.clone(), character }
 }
 
-fn first_records(
-    writer: &mut Writer,
-    now: Now,
-    run: u32,
-    setup: &Setup,
-    instruments: &Instruments,
-    genesis: &Genesis,
-) -> Result<()> {
+fn full(setup: &Setup, fault: LogFault) -> anyhow::Error {
+    anyhow::anyhow!("the journal in {} took no record: {fault:?}", setup.data_dir.display())
+}
+
+fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<Seq> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -344,12 +390,11 @@ fn first_records(
         config: setup.config,
         build: Text::new(env!("CARGO_PKG_VERSION").as_bytes()).unwrap_or_default(),
     };
-    let full = |fault| anyhow::anyhow!("the journal in {} took no record: {fault:?}", setup.data_dir.display());
-    let cause = writer.fact(now, Seq::NONE, &start).map_err(full)?;
+    let cause = writer.fact(now, Seq::NONE, &start).map_err(|fault| full(setup, fault))?;
     for row in instruments.rows() {
-        writer.fact(now, cause, row).map_err(full)?;
+        writer.fact(now, cause, row).map_err(|fault| full(setup, fault))?;
     }
-    genesis.record(writer, now, cause, instruments).map_err(full)
+    Ok(cause)
 }
 
 impl Running {
@@ -363,6 +408,9 @@ impl Running {
 
     /// Brings a signed document to the engine.
     pub fn bring(&mut self, kind: DocumentKind, author: &str, text: &[u8]) -> Result<()> {
+        if kind == DocumentKind::Arm {
+            account::require(&self.findings)?;
+        }
         let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
         let recv = self.clock.now().mono;
         let parts = Document::cut(recv, author, kind, text).context("a document that is empty or too long")?;
@@ -394,6 +442,10 @@ impl Running {
             let parts =
                 thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
             parts.into_iter().for_each(|part| part.finish(&mut report));
+            // the engine is back: who watches need not wait for the courier and for the journal's last page
+            if let (Some(beat), Some(_), 0) = (&self.beat, &report.writer, report.open_orders) {
+                beat.state_is(beat::State::AtRest);
+            }
         }
         let (writer, keeper) = (report.writer.take(), report.keeper.take());
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };

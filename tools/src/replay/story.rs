@@ -10,6 +10,7 @@
 
 use super::page::Page;
 use anyhow::{Context, Result, ensure};
+use keel_core::desk::Desk;
 use keel_core::engine::Input;
 use keel_core::event::{
     BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
@@ -17,9 +18,11 @@ use keel_core::event::{
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
 use keel_journal::{Entry, Reader};
+use keel_core::units::Now;
 use keel_risk::latch::Latch;
 
 use crate::node::genesis::Genesis;
+use crate::node::restart::Past;
 
 /// What a record is to a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +186,10 @@ pub struct Opening {
     pub genesis: Genesis,
     /// Where earlier runs left the brake.
     pub latch: Latch,
+    /// What earlier runs left open and held.
+    pub desk: Desk,
+    /// When it began.
+    pub begun: Now,
 }
 
 impl Opening {
@@ -190,7 +197,12 @@ impl Opening {
     pub fn read(page: &Page, latch: &Latch) -> Result<Self> {
         let first = page.first().context("a run without a first record")?;
         let start: Start = read(page.payload(first)).context("a start record that cannot be read")?;
+        let begun = Now { mono: first.mono, wall: first.wall };
         let (mut rows, mut documents, mut parts) = (Vec::new(), Vec::new(), PartsByKind::default());
+        let mut past = Past::default();
+        for fact in page.facts() {
+            past.take(&page.owned(fact).entry())?;
+        }
         for fact in page.facts().iter().skip(1) {
             let bytes = page.payload(fact);
             let unread = || format!("record {} cannot be read", fact.seq.0);
@@ -202,6 +214,7 @@ impl Opening {
                         documents.push((part.kind, String::from_utf8(text).with_context(unread)?));
                     }
                 }
+                Kind::Holding | Kind::Carried | Kind::Seen | Kind::Resumed => {}
                 kind => anyhow::bail!(
                     "record {} is a {kind:?}: this version does not know how to begin with it",
                     fact.seq.0
@@ -212,7 +225,8 @@ impl Opening {
             Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("instrument {symbol}: {why:?}"))?;
         ensure!(!documents.is_empty(), "a version that did not record its limits and its strategy wrote it");
         let genesis = Genesis::read(&documents, &instruments)?;
-        Ok(Self { start, seq: first.seq, instruments, genesis, latch: latch.clone() })
+        let (latch, desk) = (latch.clone(), past.desk().clone());
+        Ok(Self { start, seq: first.seq, instruments, genesis, latch, desk, begun })
     }
 }
 

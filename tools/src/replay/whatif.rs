@@ -359,6 +359,7 @@ impl Whatif {
         let minds = Minds { own: genesis.character.strategy(), shadow: Rc::clone(&shadow) };
         let gates = Gates { own: genesis.gate(table, &opening.latch)?, shadow: Rc::clone(&shadow) };
         let engine = Engine::new(table, opening.start.run, minds, genesis.character.sizing, gates, log);
+        let engine = engine.resumed(opening.begun, opening.desk.clone());
         let positions = vec![(Position::default(), Position::default()); table.rows().len()];
         let whatif = Self {
             shadow,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, export, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ enum Job {
     Checkpoint(checkpoint::Args),
     /// Write the proof that one record stands in a signed journal.
     Prove(prove::Args),
+    /// Write a journal's records as tables: Parquet or CSV, a file for each kind.
+    Export(export::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
@@ -66,6 +68,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
+        Job::Export(args) => export::run(args).with_context(|| args.dir.display().to_string()),
         Job::Archive(args) => archive::run(args),
         Job::Decode(args) => decode::run(args),
         Job::Record(args) => record::run(args),

@@ -14,6 +14,7 @@ use keel_core::ids::Seq;
 use keel_core::units::Wall;
 use keel_journal::{Entry, Reader};
 use regex::Regex;
+pub(crate) use show::quoted;
 use show::{Printer, Stats};
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -230,16 +231,8 @@ impl Selection {
             Some(text) => moment::parse(text, now).map(Some).with_context(|| format!("--{name} {text}: not a time")),
             None => Ok(None),
         };
-        let mut kinds = Vec::new();
-        for name in &args.kind {
-            let found = kinds_of(name);
-            if found.is_empty() {
-                bail!("--kind {name}: there is no such kind");
-            }
-            kinds.extend(found);
-        }
         Ok(Self {
-            kinds,
+            kinds: kinds(&args.kind)?,
             instruments: args.instrument.clone(),
             order: args.order.clone(),
             strategy: args.strategy,
@@ -287,6 +280,19 @@ impl Selection {
         }
         Some(fields)
     }
+}
+
+/// The kinds these names stand for; none for no name.
+pub(crate) fn kinds(names: &[String]) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for name in names {
+        let found = kinds_of(name);
+        if found.is_empty() {
+            bail!("--kind {name}: there is no such kind");
+        }
+        kinds.extend(found);
+    }
+    Ok(kinds)
 }
 
 /// The kinds a name stands for: one, or a group.

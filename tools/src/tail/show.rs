@@ -142,7 +142,8 @@ fn painted(entry: &Entry<'_>, text: &str, color: bool) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-fn quoted(cell: &str) -> String {
+/// A cell of RFC 4180.
+pub(crate) fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
 }
 

@@ -15,6 +15,8 @@ mod cases {
     mod life;
     mod power;
     mod proofs;
+    mod retain;
     mod space;
     mod support;
+    mod truncate;
 }

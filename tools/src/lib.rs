@@ -16,6 +16,7 @@ pub mod moment;
 pub mod node;
 pub mod prove;
 pub mod record;
+pub mod retain;
 pub mod risk;
 pub mod summary;
 pub mod tail;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, export, live, prove, record, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, export, live, prove, record, retain, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,6 +38,10 @@ enum Job {
     Export(export::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
+    /// Keep a journal by a schedule: compress, copy, delete what is old enough.
+    Retain(retain::Args),
+    /// Legal holds: what must not be deleted.
+    Hold(retain::HoldArgs),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
     /// Record the public stream as a tape.
@@ -70,6 +74,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Prove(args) => prove::run(args),
         Job::Export(args) => export::run(args).with_context(|| args.dir.display().to_string()),
         Job::Archive(args) => archive::run(args),
+        Job::Retain(args) => retain::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Hold(args) => retain::hold(args),
         Job::Decode(args) => decode::run(args),
         Job::Record(args) => record::run(args),
     }

@@ -39,6 +39,13 @@ pub fn utc(wall: Wall) -> String {
     stamp(wall).map_or_else(|| wall.nanos().to_string(), |stamp| format!("{stamp:.9}"))
 }
 
+/// A moment as RFC 3339 in UTC, the second rounded up.
+#[must_use]
+pub fn seconds(wall: Wall) -> Option<String> {
+    let nanos = wall.nanos().checked_next_multiple_of(1_000_000_000)?;
+    stamp(Wall::from_nanos(nanos)).map(|stamp| format!("{stamp:.0}"))
+}
+
 fn stamp(wall: Wall) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from(wall.nanos())).ok()
 }

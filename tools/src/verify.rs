@@ -6,8 +6,10 @@
 use crate::checkpoint::public;
 use crate::fact::{Symbols, fields, hex};
 use anyhow::{Context, Result, bail};
+use keel_journal::acts::Acts;
 use keel_journal::anchor;
 use keel_journal::proof::Proof;
+use keel_journal::retain::check_beginning;
 use keel_journal::verify::{MAX_DAMAGES, verify_against};
 use keel_journal::{Damage, Report};
 use serde_json::json;
@@ -48,16 +50,21 @@ pub fn run(args: &Args) -> Result<()> {
         (Some(file), Some(key)) => anchor::read(&read(file)?, key).with_context(|| file.display().to_string())?,
         _ => Vec::new(),
     };
-    let report = verify_against(dir, &anchors);
+    let mut report = verify_against(dir, &anchors);
+    let acts = Acts::read(dir)?;
+    let deleted = check_beginning(dir, &acts).unwrap_or_else(|damage| {
+        report.damages.insert(0, damage);
+        0
+    });
     if args.json {
-        writeln!(out, "{}", as_json(&report, anchors.len()))?
+        writeln!(out, "{}", as_json(&report, anchors.len(), deleted))?
     } else {
-        as_text(&report, anchors.len(), &mut out)?
+        as_text(&report, anchors.len(), deleted, &mut out)?
     }
     match report.damages.len() {
         0 => Ok(()),
         1 => bail!("the journal is damaged in one place"),
-        MAX_DAMAGES => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
+        MAX_DAMAGES.. => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
         n => bail!("the journal is damaged in {n} places"),
     }
 }
@@ -89,12 +96,15 @@ fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut
     Ok(())
 }
 
-fn as_text(report: &Report, anchors: usize, out: &mut impl Write) -> std::io::Result<()> {
+fn as_text(report: &Report, anchors: usize, deleted: u32, out: &mut impl Write) -> std::io::Result<()> {
     for damage in &report.damages {
         writeln!(out, "{damage}")?;
     }
     let Report { records, first, last, segments, sealed, .. } = report;
     writeln!(out, "{records} records, {} to {}, in {segments} segments, {sealed} sealed", first.0, last.0)?;
+    if deleted > 0 {
+        writeln!(out, "{deleted} older segments were deleted, as retention.log tells")?;
+    }
     if report.torn {
         writeln!(out, "an append after record {} is under way or was cut short: it never happened", last.0)?;
     }
@@ -109,7 +119,7 @@ fn as_text(report: &Report, anchors: usize, out: &mut impl Write) -> std::io::Re
     Ok(())
 }
 
-fn as_json(report: &Report, anchors: usize) -> serde_json::Value {
+fn as_json(report: &Report, anchors: usize, deleted: u32) -> serde_json::Value {
     let damages: Vec<_> = report
         .damages
         .iter()
@@ -121,7 +131,7 @@ fn as_json(report: &Report, anchors: usize) -> serde_json::Value {
         .collect();
     json!({
         "sound": report.is_sound(), "records": report.records, "first": report.first.0, "last": report.last.0,
-        "segments": report.segments, "sealed": report.sealed, "torn": report.torn,
+        "segments": report.segments, "sealed": report.sealed, "torn": report.torn, "deleted": deleted,
         "anchors": anchors, "chain": hex(&report.chain), "root": hex(&report.root), "damages": damages,
     })
 }
@@ -156,11 +166,11 @@ mod tests {
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(run(&args).unwrap_err().to_string(), "the journal is damaged in one place");
         let mut text = Vec::new();
-        as_text(&verify(dir.path()), 0, &mut text).unwrap();
+        as_text(&verify(dir.path()), 0, 0, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let sentence = "record 4 (0000000001.keel byte 4288): the checksum does not fit the bytes";
         assert_eq!(text.lines().next(), Some(sentence));
-        let json = as_json(&verify(dir.path()), 0);
+        let json = as_json(&verify(dir.path()), 0, 0);
         assert_eq!(json["sound"], false);
         assert_eq!((&json["damages"][0]["seq"], &json["damages"][0]["offset"]), (&json!(4), &json!(4288)));
     }

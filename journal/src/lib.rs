@@ -15,12 +15,13 @@
 //! | [`mod@archive`] | sealed segments, compressed |
 //! | [`retain`], [`acts`] | how long they are kept, legal holds, and the log of who did what |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
-//! | [`note`], [`proof`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
+//! | [`note`], [`proof`], [`mod@consistency`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
 
 pub mod acts;
 pub mod anchor;
 pub mod archive;
 mod bus;
+pub mod consistency;
 pub mod damage;
 pub mod frame;
 mod frames;

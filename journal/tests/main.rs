@@ -11,6 +11,7 @@ mod cases {
     mod archive;
     mod damage;
     mod faults;
+    mod fuzz;
     mod kill;
     mod life;
     mod power;

@@ -303,6 +303,8 @@ mod tests {
         let verify = crate::verify::Args {
             dir: Some(dir.clone().into()),
             proof: None,
+            consistency: None,
+            old: None,
             anchors: Some(kept.into()),
             key: Some(public),
             json: false,

@@ -8,6 +8,8 @@ use crate::fact::{Symbols, fields, hex};
 use anyhow::{Context, Result, bail};
 use keel_journal::acts::Acts;
 use keel_journal::anchor;
+use keel_journal::consistency::Consistency;
+use keel_journal::note::PublicKey;
 use keel_journal::proof::Proof;
 use keel_journal::retain::check_beginning;
 use keel_journal::verify::{MAX_DAMAGES, verify_against};
@@ -21,11 +23,17 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Directory of the journal
-    #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+    #[arg(required_unless_present_any = ["proof", "consistency"], conflicts_with_all = ["proof", "consistency"])]
     pub dir: Option<PathBuf>,
     /// Check this proof of a single record instead
     #[arg(long, value_name = "FILE", requires = "key")]
     pub proof: Option<PathBuf>,
+    /// Check this proof that a newer checkpoint only added to an older one
+    #[arg(long, value_name = "FILE", requires_all = ["key", "old"], conflicts_with = "proof")]
+    pub consistency: Option<PathBuf>,
+    /// The older checkpoint
+    #[arg(long, value_name = "FILE", requires = "consistency")]
+    pub old: Option<PathBuf>,
     /// Compare with the checkpoints kept in this file
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "proof")]
     pub anchors: Option<PathBuf>,
@@ -44,6 +52,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(file) = &args.proof {
         let key = key.context("--proof needs --key")?;
         return prove(file, &key, args.json, &mut out).with_context(|| file.display().to_string());
+    }
+    if let (Some(file), Some(old)) = (&args.consistency, &args.old) {
+        let key = key.context("--consistency needs --key")?;
+        return continues(file, old, &key, args.json, &mut out).with_context(|| file.display().to_string());
     }
     let dir = args.dir.as_deref().context("which journal?")?;
     let anchors = match (&args.anchors, &key) {
@@ -73,7 +85,7 @@ fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
+fn prove(file: &Path, key: &PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
     let proof = Proof::parse(&read(file)?)?;
     let (checkpoint, entry) = proof.check(key)?;
     let symbols = Symbols::default();
@@ -94,6 +106,21 @@ fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut
         writeln!(out, "  {name} {}", value.text(&symbols))?;
     }
     Ok(())
+}
+
+fn continues(file: &Path, old: &Path, key: &PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
+    let (old, _) = crate::prove::opened(old, key)?;
+    let new = Consistency::parse(&read(file)?)?.check(&old, key)?;
+    if json {
+        let told = json!({ "consistent": true, "origin": new.origin, "old": old.size, "new": new.size,
+            "root": hex(&new.root) });
+        return Ok(writeln!(out, "{told}")?);
+    }
+    Ok(writeln!(
+        out,
+        "consistent: the {} records of {} begin with the {} signed before",
+        new.size, new.origin, old.size
+    )?)
 }
 
 fn as_text(report: &Report, anchors: usize, deleted: u32, out: &mut impl Write) -> std::io::Result<()> {
@@ -158,7 +185,15 @@ mod tests {
             writer.fact(Default::default(), Seq::NONE, &Timer::default()).unwrap();
         }
         drop((writer, keeper));
-        let args = Args { dir: Some(dir.path().to_path_buf()), proof: None, anchors: None, key: None, json: false };
+        let args = Args {
+            dir: Some(dir.path().to_path_buf()),
+            proof: None,
+            anchors: None,
+            consistency: None,
+            old: None,
+            key: None,
+            json: false,
+        };
         assert!(run(&args).is_ok());
         let file = dir.path().join("0000000001.keel");
         let mut bytes = std::fs::read(&file).unwrap();

@@ -127,8 +127,10 @@ pub fn run(args: &Args) -> Result<()> {
         for piece in survey(&args.dir, policy, &checkpoints, &acts, now, place.as_deref())? {
             let name = segment::name(piece.number);
             match (&piece.stays, piece.pack) {
-                // what is not compressed yet is compressed, copied and deleted in one go
-                (None | Some(Why::NoCopy), true) => writeln!(out, "{name} compress, copy, delete")?,
+                // one run copies and then deletes
+                (Some(Why::NoCopy), true) => writeln!(out, "{name} compress, copy, delete")?,
+                (Some(Why::NoCopy), false) => writeln!(out, "{name} copy, delete")?,
+                (None, true) => writeln!(out, "{name} compress, delete")?,
                 (None, false) => writeln!(out, "{name} delete")?,
                 (Some(why), true) => writeln!(out, "{name} compress, keep: {why}")?,
                 (Some(why), false) => writeln!(out, "{name} keep: {why}")?,
@@ -194,8 +196,8 @@ pub fn hold(args: &HoldArgs) -> Result<()> {
             };
             ensure!(first <= last, "no record is in that range");
             let act = Act::Hold { name: name.clone(), first: Seq(first), last: Seq(last), reason: reason.clone() };
-            writeln!(out, "{}", told(&act))?;
-            Ok(Acts::open(dir)?.add(now, by, act)?)
+            Acts::open(dir)?.add(now, by, act.clone())?;
+            Ok(writeln!(out, "{}", told(&act))?)
         }
         HoldJob::Remove { dir, name, reason, by } => {
             let act = Act::Release { name: name.clone(), reason: reason.clone() };

@@ -33,7 +33,8 @@ pub fn archive(dir: &Path, keep: usize) -> Result<Vec<u32>, Damage> {
     Ok(sealed)
 }
 
-fn compress(dir: &Path, number: u32) -> io::Result<()> {
+/// Compresses one sealed segment where it lies.
+pub(crate) fn compress(dir: &Path, number: u32) -> io::Result<()> {
     let (plain, packed) = (segment::path(dir, number), segment::packed_path(dir, number));
     let unfinished = packed.with_extension("zst.tmp");
     let bytes = fs::read(&plain)?;

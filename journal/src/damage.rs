@@ -53,6 +53,8 @@ pub enum What {
     CutOff,
     /// The file is not there, but later ones are; or there is none at all.
     Missing,
+    /// The file is not there, and no log of retention says that it was deleted.
+    Untold,
     /// The compressed file cannot be decompressed.
     Packed,
     /// The operating system says no.
@@ -104,6 +106,7 @@ impl fmt::Display for What {
             Self::Anchor => "the history up to here is not the one a checkpoint describes: it was written anew",
             Self::CutOff => "missing, though a checkpoint describes it: the end was cut off",
             Self::Missing => "missing",
+            Self::Untold => "missing, and no line of retention.log says that it was deleted",
             Self::Packed => "the compressed file cannot be decompressed",
             Self::Io(kind) => return write!(f, "cannot be read: {kind}"),
         })

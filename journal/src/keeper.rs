@@ -168,6 +168,9 @@ impl Keeper {
         work += self.sync(now.mono, number, at)?;
         work += self.hash(number, at)?;
         work += self.seal_finished(number)?;
+        if self.segments.iter().any(|segment| segment.map.lost()) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
         Ok(work)
     }
 

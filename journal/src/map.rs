@@ -9,9 +9,11 @@
 //! ```
 //!
 //! Contract of the unsafe code: one thread appends ([`Map::append`] is for the writer alone), everyone else reads frames
-//! whose commit word they loaded as non-zero, or pages the writer has left for good. A committed byte never changes.
+//! whose commit word they loaded as non-zero, or pages the writer has left for good. A committed byte never changes, unless
+//! someone cuts the file short: then it reads as zero, and [`Map::lost`] says so.
 #![allow(unsafe_code)]
 
+use crate::bus::Guard;
 use crate::frame::{HEADER, Header, size};
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use rustix::mm::{Advice, madvise};
@@ -26,6 +28,8 @@ pub(crate) const PAGE: usize = 4096;
 /// A mapping of fixed length.
 #[derive(Debug)]
 pub struct Map {
+    /// For files: what happens when someone cuts one short. Dropped before the mapping.
+    guard: Option<Guard>,
     raw: MmapRaw,
 }
 
@@ -35,18 +39,25 @@ impl Map {
         let raw = MmapOptions::new().len(len).map_raw(file)?;
         // no readahead: it builds large folios, and syncing any page of one protects all of it, the writer's page too
         raw.advise(memmap2::Advice::Random)?;
-        Ok(Self { raw })
+        Ok(Self { guard: Some(Guard::new(raw.as_ptr().addr(), len)?), raw })
     }
 
     /// Anonymous zeroed memory.
     pub fn anonymous(len: usize) -> io::Result<Self> {
-        Ok(Self { raw: MmapRaw::from(MmapMut::map_anon(len)?) })
+        Ok(Self { guard: None, raw: MmapRaw::from(MmapMut::map_anon(len)?) })
     }
 
     /// Bytes mapped.
     #[must_use]
     pub fn len(&self) -> usize {
         self.raw.len()
+    }
+
+    /// A page was touched that had no file behind it any more: what was stored there is gone.
+    #[inline]
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::lost)
     }
 
     /// Writes a frame at `at`, commit word last. For the one writer.
@@ -103,6 +114,9 @@ impl Map {
 
     /// Waits until a range is on the medium.
     pub fn sync(&self, from: usize, to: usize) -> io::Result<()> {
-        if from < to { self.raw.flush_range(from, to - from) } else { Ok(()) }
+        if from < to {
+            self.raw.flush_range(from, to - from)?;
+        }
+        if self.lost() { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) } else { Ok(()) }
     }
 }

@@ -173,12 +173,12 @@ fn record(bytes: &[u8]) -> Option<Entry<'_>> {
     fits.then(|| crate::frame::Frame { header, payload, bytes }.into())
 }
 
-fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let plain = text == "0" || (!text.starts_with(['0', '+']) && !text.is_empty());
     if plain { text.parse().ok() } else { None }
 }
 
-fn hash(text: &str) -> Option<Hash> {
+pub(crate) fn hash(text: &str) -> Option<Hash> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
 

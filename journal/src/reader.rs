@@ -44,20 +44,32 @@ impl Reader {
 
     /// At record `seq`, or at the oldest one there is when that is later.
     pub fn open_at(dir: impl AsRef<Path>, seq: Seq) -> Result<Self, Damage> {
+        let mut reader = Self::open_where(dir, |first, _| first <= seq)?;
+        while reader.next_seq().is_some_and(|next| next < seq) && reader.poll()?.is_some() {}
+        Ok(reader)
+    }
+
+    /// At the first record of the newest segment that begins before `wall`, or at the oldest one there is: no record at or
+    /// after `wall` stands before it.
+    pub fn open_before(dir: impl AsRef<Path>, wall: Wall) -> Result<Self, Damage> {
+        Self::open_where(dir, |_, first| first < wall)
+    }
+
+    /// At the first record of the newest segment whose first record is early enough.
+    fn open_where(dir: impl AsRef<Path>, early: impl Fn(Seq, Wall) -> bool) -> Result<Self, Damage> {
         let mut reader = Self::open(dir)?;
         let numbers = segment::list(&reader.dir).map_err(|why| Damage::io(0, &why))?;
         for number in numbers.into_iter().rev() {
             let mut frames = Frames::open(&reader.dir, number)?;
             let first = frames.step().map_err(|what| Damage { offset: FIRST as u64, ..Damage::file(number, what) })?;
-            let Some(first) = first.map(|frame| frame.header.seq) else { continue };
+            let Some((first, wall)) = first.map(|frame| (frame.header.seq, frame.header.wall)) else { continue };
             frames.seek(FIRST);
             reader.expect = Some(Expect { seq: first, wall: Wall::from_nanos(0) });
             reader.frames = Some(frames);
-            if first <= seq {
+            if early(first, wall) {
                 break;
             }
         }
-        while reader.next_seq().is_some_and(|next| next < seq) && reader.poll()?.is_some() {}
         Ok(reader)
     }
 

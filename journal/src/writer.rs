@@ -299,9 +299,19 @@ impl Writer {
         let place = Place { seq: Seq(self.last.0 + 1), mono: now.mono, wall, cause, clock_error };
         let header = Header::new(self.segment.head.salt, kind, place, payload);
         self.segment.map.append(self.at, &header, payload);
+        if self.segment.map.lost() {
+            return Err(self.lose());
+        }
         (self.at, self.last, self.wall) = (self.at + size, place.seq, wall);
         self.shared.publish(self.segment.head.number, self.at, place.seq);
         Ok(place.seq)
+    }
+
+    /// The file was cut short under the writer: nothing more is taken, and the record at hand was not.
+    #[cold]
+    fn lose(&self) -> LogFault {
+        self.shared.trouble.store(BROKEN, Ordering::Relaxed);
+        LogFault::Broken
     }
 
     /// Waits until everything appended is on the medium. An error of the medium is final.

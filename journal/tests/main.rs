@@ -11,10 +11,13 @@ mod cases {
     mod archive;
     mod damage;
     mod faults;
+    mod fuzz;
     mod kill;
     mod life;
     mod power;
     mod proofs;
+    mod retain;
     mod space;
     mod support;
+    mod truncate;
 }

@@ -26,6 +26,8 @@ pub enum Value {
     Text(String),
     /// A count, a code, nanoseconds of a stopwatch.
     Int(i128),
+    /// A count or a code that may be below zero.
+    Signed(i64),
     /// Steps of 1e-8.
     Decimal(i64),
     /// Yes or no.
@@ -50,6 +52,7 @@ impl Value {
         match self {
             Self::Text(text) => text.is_empty() || text == "-",
             Self::Int(number) => *number == 0,
+            Self::Signed(number) => *number == 0,
             Self::Decimal(raw) => *raw == 0,
             Self::Flag(set) => !set,
             Self::Time(wall) => wall.nanos() == 0,
@@ -65,6 +68,7 @@ impl Value {
         match self {
             Self::Text(text) => text.clone(),
             Self::Int(number) => number.to_string(),
+            Self::Signed(number) => number.to_string(),
             Self::Decimal(raw) => decimal(*raw),
             Self::Flag(set) => if *set { "yes" } else { "no" }.to_owned(),
             Self::Time(wall) if wall.nanos() == 0 => "-".to_owned(),
@@ -86,6 +90,7 @@ impl Value {
                 .map(|small| json!(small))
                 .or_else(|_| u64::try_from(*number).map(|large| json!(large)))
                 .unwrap_or_else(|_| json!(number.to_string())),
+            Self::Signed(number) => json!(number),
             Self::Flag(set) => json!(set),
             Self::Time(wall) if wall.nanos() == 0 => serde_json::Value::Null,
             Self::Levels(levels) => levels.iter().map(|l| json!([l.px.to_string(), l.qty.to_string()])).collect(),
@@ -150,9 +155,9 @@ show! {
     u16: |n| Value::Int(i128::from(*n));
     u32: |n| Value::Int(i128::from(*n));
     u64: |n| Value::Int(i128::from(*n));
-    i32: |n| Value::Int(i128::from(*n));
+    i32: |n| Value::Signed(i64::from(*n));
     u8: |n| Value::Int(i128::from(*n));
-    i64: |n| Value::Int(i128::from(*n));
+    i64: |n| Value::Signed(*n);
     Seq: |seq| Value::Int(i128::from(seq.0));
     StrategyId: |id| Value::Int(i128::from(id.0));
     InstrumentId: |id| Value::Instrument(*id);
@@ -218,7 +223,7 @@ pub fn decision_fields(decision: &Decision) -> Fields {
     all.extend(fields!(decision; mark equity limits first brake class));
     for code in Refusal::ALL {
         let Some(pair) = decision.measure(code) else { continue };
-        let count = |n: i64| Box::new(Value::Int(i128::from(n)));
+        let count = |n: i64| Box::new(Value::Signed(n));
         let money = |n: i64| Box::new(Value::Decimal(n));
         let plain = matches!(code.slot(), Slot::Count(_)) || code == Refusal::StaleBook;
         let (value, limit) =

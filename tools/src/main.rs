@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, brake, checkpoint, deadman, decode, demo, exchange, keys, limits, live, prove, record, replay, risk, tail,
-    verify,
+    archive, brake, checkpoint, deadman, decode, demo, exchange, export, keys, limits, live, prove, record, replay,
+    retain, risk, tail, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,8 +47,14 @@ enum Job {
     Checkpoint(checkpoint::Args),
     /// Write the proof that one record stands in a signed journal.
     Prove(prove::Args),
+    /// Write a journal's records as tables: Parquet or CSV, a file for each kind.
+    Export(export::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
+    /// Keep a journal by a schedule: compress, copy, delete what is old enough.
+    Retain(retain::Args),
+    /// Legal holds: what must not be deleted.
+    Hold(retain::HoldArgs),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
     /// Record the public stream as a tape.
@@ -84,7 +90,10 @@ fn perform(job: &Job) -> Result<()> {
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
+        Job::Export(args) => export::run(args).with_context(|| args.dir.display().to_string()),
         Job::Archive(args) => archive::run(args),
+        Job::Retain(args) => retain::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Hold(args) => retain::hold(args),
         Job::Decode(args) => decode::run(args),
         Job::Record(args) => record::run(args),
     }

@@ -1,19 +1,30 @@
 //! Points in time as people write them.
 //!
 //! `2026-11-22T17:21:19.5Z`, `2026-11-22 17:21`, `2026-11-22`, `17:21` (today), `today`, `yesterday`, `now`, `-5m`, `+1h`,
-//! `@1795368079.5`. UTC throughout. Out: nanoseconds. Never: a float.
+//! `@1795368079.5`. UTC unless another zone is asked for. Out: nanoseconds. Never: a float.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use keel_core::units::Wall;
 
-/// Text to a moment. `now` is what relative text is relative to.
+/// Text to a moment, in UTC. `now` is what relative text is relative to.
 pub fn parse(text: &str, now: Wall) -> Option<Wall> {
+    parse_in(text, now, &TimeZone::UTC)
+}
+
+/// The zone of this machine.
+#[must_use]
+pub fn here() -> TimeZone {
+    TimeZone::system()
+}
+
+/// The same, dates and times without an offset being those of a zone.
+pub fn parse_in(text: &str, now: Wall, zone: &TimeZone) -> Option<Wall> {
     let text = text.trim();
     let now = stamp(now)?;
-    let today = now.to_zoned(TimeZone::UTC).date();
-    let midnight = |date: Date| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let today = now.to_zoned(zone.clone()).date();
+    let midnight = |date: Date| date.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
     let at = match text {
         "now" => Some(now),
         "today" => midnight(today),
@@ -26,7 +37,7 @@ pub fn parse(text: &str, now: Wall) -> Option<Wall> {
                 let time =
                     text.parse::<Time>().ok().filter(|_| !text.contains('-')).map(|time| today.to_datetime(time));
                 let date = || text.parse::<DateTime>().ok();
-                time.or_else(date)?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+                time.or_else(date)?.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
             }
         },
     };
@@ -37,6 +48,20 @@ pub fn parse(text: &str, now: Wall) -> Option<Wall> {
 #[must_use]
 pub fn utc(wall: Wall) -> String {
     stamp(wall).map_or_else(|| wall.nanos().to_string(), |stamp| format!("{stamp:.9}"))
+}
+
+/// A moment as RFC 3339 with the offset of a zone, all nine decimals.
+#[must_use]
+pub fn local(wall: Wall, zone: &TimeZone) -> String {
+    let zoned = stamp(wall).map(|stamp| stamp.to_zoned(zone.clone()));
+    zoned.map_or_else(|| wall.nanos().to_string(), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string())
+}
+
+/// A moment as RFC 3339 in UTC, the second rounded up.
+#[must_use]
+pub fn seconds(wall: Wall) -> Option<String> {
+    let nanos = wall.nanos().checked_next_multiple_of(1_000_000_000)?;
+    stamp(Wall::from_nanos(nanos)).map(|stamp| format!("{stamp:.0}"))
 }
 
 fn stamp(wall: Wall) -> Option<Timestamp> {
@@ -96,6 +121,10 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(parse(text, now).map(utc).as_deref(), Some(expected), "{text}");
         }
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(parse_in("17:00", now, &east).map(utc).as_deref(), Some("2026-11-22T15:00:00.000000000Z"));
+        assert_eq!(parse_in("17:00Z", now, &east), None, "a time of day has no zone of its own");
+        assert_eq!(local(now, &east), "2026-11-22T19:21:19.123456789+02:00");
         for text in
             ["", "-", "@", "@x", "@-1", "@1.1234567890", "5m", "-5", "-5y", "-9999999999999999w", "noon", "25:00"]
         {

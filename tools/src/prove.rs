@@ -1,14 +1,18 @@
-//! `keel prove`: a file that proves one record to someone who has only the public key.
+//! `keel prove`: a file that proves one record to someone who has only the public key, or that a newer checkpoint only
+//! added to an older one.
 //!
-//! Check it anywhere with `keel verify --proof FILE --key PUBLIC`, or with any tool that reads c2sp.org/tlog-proof.
+//! Check them anywhere with `keel verify --proof FILE --key PUBLIC` and `keel verify --consistency FILE --old CHECKPOINT
+//! --key PUBLIC`, or with any tool that reads c2sp.org/tlog-proof and c2sp.org/tlog-witness.
 
 use crate::checkpoint::{public, secret};
 use anyhow::{Context, Result};
 use keel_core::ids::Seq;
+use keel_journal::consistency;
+use keel_journal::note::PublicKey;
 use keel_journal::proof::{self, Checkpoint};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to prove, and by whose signature.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,7 +21,11 @@ pub struct Args {
     /// Directory of the journal
     pub dir: PathBuf,
     /// Number of the record
-    pub seq: u64,
+    #[arg(required_unless_present = "consistency", conflicts_with = "consistency")]
+    pub seq: Option<u64>,
+    /// Prove that the second checkpoint only added to the first
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], requires = "key", conflicts_with_all = ["checkpoint", "signing_key"])]
+    pub consistency: Vec<PathBuf>,
     /// A checkpoint that was signed before; needs --key
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "signing_key")]
     pub checkpoint: Option<PathBuf>,
@@ -25,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     /// Sign the journal as it is now with the key in this file
-    #[arg(long, value_name = "FILE", required_unless_present = "checkpoint")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["checkpoint", "consistency"])]
     pub signing_key: Option<PathBuf>,
     /// Where to write the proof [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -42,11 +50,16 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn prove(args: &Args) -> Result<String> {
+    if let [old, new] = &args.consistency[..] {
+        let key = public(args.key.as_deref().context("--consistency needs --key")?)?;
+        let (old, (new, note)) = (opened(old, &key)?.0, opened(new, &key)?);
+        return Ok(consistency::prove(&args.dir, old.size, new.size, &note)?.to_text());
+    }
     let (size, note) = match (&args.checkpoint, &args.signing_key) {
         (Some(file), _) => {
-            let note = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             let key = public(args.key.as_deref().context("--checkpoint needs --key")?)?;
-            (Checkpoint::open(&note, &key)?.size, note)
+            let (checkpoint, note) = opened(file, &key)?;
+            (checkpoint.size, note)
         }
         (None, Some(file)) => {
             let key = secret(file)?;
@@ -55,8 +68,14 @@ fn prove(args: &Args) -> Result<String> {
         }
         (None, None) => anyhow::bail!("a proof needs --checkpoint or --signing-key"),
     };
-    let proof = proof::prove(&args.dir, Seq(args.seq), size, &note)?;
+    let proof = proof::prove(&args.dir, Seq(args.seq.context("which record?")?), size, &note)?;
     Ok(proof.to_text())
+}
+
+/// The checkpoint in a file, checked, and the note it stands in.
+pub fn opened(file: &Path, key: &PublicKey) -> Result<(Checkpoint, String)> {
+    let note = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok((Checkpoint::open(&note, key).with_context(|| file.display().to_string())?, note))
 }
 
 #[cfg(test)]
@@ -96,7 +115,8 @@ mod tests {
 
         let args = Args {
             dir: path("journal"),
-            seq: 17,
+            seq: Some(17),
+            consistency: vec![],
             checkpoint: None,
             key: None,
             signing_key: Some(path("secret")),
@@ -112,6 +132,8 @@ mod tests {
             dir: None,
             proof: Some(path("17.tlog-proof")),
             anchors: None,
+            consistency: None,
+            old: None,
             key: Some(key.to_owned()),
             json: false,
         };
@@ -123,6 +145,26 @@ mod tests {
         let whole =
             verify::Args { dir: Some(path("journal")), proof: None, anchors: Some(path("anchors")), ..check(&key) };
         verify::run(&whole).unwrap();
+
+        let earlier = checkpoint::Args { size: Some(11), anchor: vec![path("earlier")], ..sign(None, vec![]) };
+        checkpoint::run(&earlier).unwrap();
+        let old = fs::read_to_string(path("earlier")).unwrap().trim_end().to_owned() + "\n";
+        fs::write(path("earlier"), old).unwrap();
+        let args = Args {
+            seq: None,
+            consistency: vec![path("earlier"), path("note")],
+            output: Some(path("11-30.consistency")),
+            ..from_note.clone()
+        };
+        run(&Args { checkpoint: None, ..args.clone() }).unwrap();
+        let continues = |old| verify::Args {
+            proof: None,
+            consistency: Some(path("11-30.consistency")),
+            old: Some(path(old)),
+            ..check(&key)
+        };
+        verify::run(&continues("earlier")).unwrap();
+        assert!(verify::run(&continues("note")).is_err(), "of another size");
         let forged = fs::read_to_string(path("17.tlog-proof")).unwrap().replace("index 16", "index 15");
         fs::write(path("17.tlog-proof"), forged).unwrap();
         assert!(verify::run(&check(&key)).is_err());

@@ -3,17 +3,23 @@
 //! In: a directory. Out: one record a line. Never: a lock, a write, a mapping: it may run beside the live core, on a copy,
 //! as another user. It stops with one sentence at the first damage; `keel verify` names all of it.
 
+mod cursor;
+mod severity;
 mod show;
 
 use crate::fact::{Fields, Symbols, Value, fields};
 use crate::moment;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use cursor::Cursor;
+use jiff::tz::TimeZone;
 use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::units::Wall;
 use keel_journal::{Entry, Reader};
 use regex::Regex;
+pub use severity::Severity;
+pub(crate) use show::quoted;
 use show::{Printer, Stats};
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -24,6 +30,8 @@ use std::time::Duration;
 const FOLLOW_LINES: usize = 10;
 /// Records read to learn the symbols when the first ones are not wanted.
 const SYMBOL_RECORDS: usize = 4096;
+/// Lines `--reverse` turns round; more are refused with the advice to ask for fewer.
+const REVERSED_LINES: usize = 1_000_000;
 /// Pause between two looks at a journal that has nothing new.
 const IDLE: Duration = Duration::from_millis(20);
 
@@ -50,6 +58,9 @@ pub struct Args {
     /// Strategy number
     #[arg(long, value_name = "N")]
     pub strategy: Option<u16>,
+    /// This severe or more: debug (market, timers), info, notice (orders' lives, people), warning, error
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Severity::Debug)]
+    pub severity: Severity,
     /// Records from this number on; -100 is the last hundred, 100:200 a range
     #[arg(long, value_name = "SEQ", allow_hyphen_values = true)]
     pub from: Option<String>,
@@ -59,6 +70,15 @@ pub struct Args {
     /// Records before this time
     #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
     pub until: Option<String>,
+    /// Go on where the last run with this file ended; the file keeps the place
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "since", "lines", "reverse"])]
+    pub cursor_file: Option<PathBuf>,
+    /// Newest first
+    #[arg(short, long, conflicts_with = "follow")]
+    pub reverse: bool,
+    /// Times in this machine's zone: those shown in the forms for people, and those given
+    #[arg(long)]
+    pub local: bool,
     /// Lines (in the short form) that match this regular expression
     #[arg(short, long, value_name = "REGEX")]
     pub grep: Option<String>,
@@ -127,30 +147,38 @@ fn is_closed_pipe(why: &anyhow::Error) -> bool {
 /// Writes what `args` ask for to `out`. `now` is what relative times are relative to.
 #[allow(clippy::disallowed_methods, reason = "a terminal may wait; no agent lives on this thread")]
 pub fn print(args: &Args, out: &mut impl Write, color: bool, now: Wall) -> Result<()> {
-    let wanted = Selection::new(args, now)?;
-    let (mut reader, until) = start(args, &wanted)?;
+    let zone = if args.local { moment::here() } else { TimeZone::UTC };
+    let wanted = Selection::new(args, now, &zone)?;
+    let mut cursor = args.cursor_file.as_deref().map(Cursor::open).transpose()?;
+    let (mut reader, until) = start(args, &wanted, &mut cursor)?;
     let mut symbols = learn(&args.dir)?;
-    let mut printer = Printer::new(args.output, wanted.single_kind(), color);
+    let mut printer = Printer::new(args.output, wanted.single_kind(), color, zone);
     let mut stats = Stats::default();
-    let last = args.lines.or(args.follow.then_some(FOLLOW_LINES)).filter(|_| !args.stats);
-    let mut held: Option<VecDeque<String>> = last.map(|_| VecDeque::new());
+    let last = lines(args).filter(|_| !args.stats);
+    let mut held: Option<VecDeque<String>> = (last.is_some() || args.reverse).then(VecDeque::new);
     if !args.stats {
         printer.begin(out)?;
     }
     loop {
         let Some(entry) = reader.poll()? else {
-            for line in held.take().into_iter().flatten() {
-                printer.line(out, &line)?;
-            }
             if !args.follow {
                 break;
             }
+            for line in held.take().into_iter().flatten() {
+                printer.line(out, &line)?;
+            }
             out.flush()?;
+            if let Some(cursor) = &mut cursor {
+                cursor.keep()?;
+            }
             std::thread::sleep(IDLE);
             continue;
         };
         if entry.seq > until || wanted.is_past(&entry) {
             break;
+        }
+        if let Some(cursor) = &mut cursor {
+            cursor.move_to(&entry);
         }
         symbols.learn(&entry);
         let Some(mut shown) = wanted.of(&entry, &symbols) else { continue };
@@ -162,24 +190,46 @@ pub fn print(args: &Args, out: &mut impl Write, color: bool, now: Wall) -> Resul
             shown.retain(|(name, _)| args.fields.iter().any(|wanted| wanted == name));
         }
         let line = printer.render(&entry, &shown, &symbols);
-        match (&mut held, last) {
-            (Some(held), Some(last)) => {
+        match &mut held {
+            Some(held) => {
                 held.push_back(line);
-                if held.len() > last {
+                if last.is_some_and(|last| held.len() > last) {
                     held.pop_front();
                 }
+                ensure!(held.len() <= REVERSED_LINES, "more than {REVERSED_LINES} lines to turn round: add -n");
             }
-            _ => printer.line(out, &line)?,
+            None => printer.line(out, &line)?,
         }
     }
-    for line in held.into_iter().flatten() {
+    let mut held = held.unwrap_or_default();
+    if args.reverse {
+        held.make_contiguous().reverse();
+    }
+    for line in held {
         printer.line(out, &line)?;
     }
-    if args.stats { stats.print(out, args.output) } else { Ok(printer.end(out)?) }
+    if args.stats {
+        stats.print(out, args.output)?
+    } else {
+        printer.end(out)?
+    }
+    if let Some(cursor) = &mut cursor {
+        out.flush()?;
+        cursor.keep()?;
+    }
+    Ok(())
+}
+
+/// How many lines at most. A cursor has its own beginning.
+fn lines(args: &Args) -> Option<usize> {
+    args.lines.or((args.follow && args.cursor_file.is_none()).then_some(FOLLOW_LINES))
 }
 
 /// The reader at the first record that can matter, and the last one that can.
-fn start(args: &Args, wanted: &Selection) -> Result<(Reader, Seq)> {
+fn start(args: &Args, wanted: &Selection, cursor: &mut Option<Cursor>) -> Result<(Reader, Seq)> {
+    if let Some(cursor) = cursor {
+        return Ok((cursor.reader(&args.dir)?, Seq(u64::MAX)));
+    }
     let open = |seq| Reader::open_at(&args.dir, Seq(seq));
     let head = || -> Result<u64> { Ok(open(u64::MAX)?.next_seq().map_or(0, |next| next.0 - 1)) };
     let range = |text: &str| -> Option<(u64, u64)> {
@@ -193,8 +243,9 @@ fn start(args: &Args, wanted: &Selection) -> Result<(Reader, Seq)> {
             ((head()? + 1).saturating_sub(back), u64::MAX)
         }
         Some(text) => range(text).with_context(|| format!("--from {text}: neither SEQ, -N nor A:B"))?,
-        None => match args.lines.or(args.follow.then_some(FOLLOW_LINES)) {
-            Some(lines) if wanted.is_everything() => ((head()? + 1).saturating_sub(lines as u64), u64::MAX),
+        None => match (lines(args), wanted.since) {
+            (Some(lines), _) if wanted.is_everything() => ((head()? + 1).saturating_sub(lines as u64), u64::MAX),
+            (_, Some(since)) => return Ok((Reader::open_before(&args.dir, since)?, Seq(u64::MAX))),
             _ => (0, u64::MAX),
         },
     };
@@ -219,30 +270,26 @@ struct Selection {
     instruments: Vec<String>,
     order: Option<String>,
     strategy: Option<u16>,
+    severity: Severity,
     since: Option<Wall>,
     until: Option<Wall>,
     grep: Option<Regex>,
 }
 
 impl Selection {
-    fn new(args: &Args, now: Wall) -> Result<Self> {
+    fn new(args: &Args, now: Wall, zone: &TimeZone) -> Result<Self> {
         let time = |text: &Option<String>, name| match text {
-            Some(text) => moment::parse(text, now).map(Some).with_context(|| format!("--{name} {text}: not a time")),
+            Some(text) => {
+                moment::parse_in(text, now, zone).map(Some).with_context(|| format!("--{name} {text}: not a time"))
+            }
             None => Ok(None),
         };
-        let mut kinds = Vec::new();
-        for name in &args.kind {
-            let found = kinds_of(name);
-            if found.is_empty() {
-                bail!("--kind {name}: there is no such kind");
-            }
-            kinds.extend(found);
-        }
         Ok(Self {
-            kinds,
+            kinds: kinds(&args.kind)?,
             instruments: args.instrument.clone(),
             order: args.order.clone(),
             strategy: args.strategy,
+            severity: args.severity,
             since: time(&args.since, "since")?,
             until: time(&args.until, "until")?,
             grep: args.grep.as_deref().map(Regex::new).transpose().context("--grep")?,
@@ -256,7 +303,8 @@ impl Selection {
     fn is_everything(&self) -> bool {
         let fields = self.instruments.is_empty() && self.order.is_none() && self.strategy.is_none();
         let times = self.since.is_none() && self.until.is_none();
-        self.kinds.is_empty() && fields && times && self.grep.is_none()
+        let severity = self.severity == Severity::Debug;
+        self.kinds.is_empty() && fields && times && severity && self.grep.is_none()
     }
 
     fn is_past(&self, entry: &Entry<'_>) -> bool {
@@ -267,6 +315,7 @@ impl Selection {
     fn of(&self, entry: &Entry<'_>, symbols: &Symbols) -> Option<Fields> {
         if self.since.is_some_and(|since| entry.wall < since)
             || !(self.kinds.is_empty() || entry.kind.is_some_and(|kind| self.kinds.contains(&kind)))
+            || (self.severity > Severity::Debug && severity::of(entry) < self.severity)
         {
             return None;
         }
@@ -281,12 +330,25 @@ impl Selection {
         if !(instrument && order && strategy) {
             return None;
         }
-        let matches = |regex: &Regex| regex.is_match(&show::short(entry, &fields, symbols, false));
+        let matches = |regex: &Regex| regex.is_match(&show::short(entry, &fields, symbols, false, &TimeZone::UTC));
         if !self.grep.as_ref().is_none_or(matches) {
             return None;
         }
         Some(fields)
     }
+}
+
+/// The kinds these names stand for; none for no name.
+pub(crate) fn kinds(names: &[String]) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for name in names {
+        let found = kinds_of(name);
+        if found.is_empty() {
+            bail!("--kind {name}: there is no such kind");
+        }
+        kinds.extend(found);
+    }
+    Ok(kinds)
 }
 
 /// The kinds a name stands for: one, or a group.

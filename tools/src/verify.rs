@@ -6,8 +6,12 @@
 use crate::checkpoint::public;
 use crate::fact::{Symbols, fields, hex};
 use anyhow::{Context, Result, bail};
+use keel_journal::acts::Acts;
 use keel_journal::anchor;
+use keel_journal::consistency::Consistency;
+use keel_journal::note::PublicKey;
 use keel_journal::proof::Proof;
+use keel_journal::retain::check_beginning;
 use keel_journal::verify::{MAX_DAMAGES, verify_against};
 use keel_journal::{Damage, Report};
 use serde_json::json;
@@ -19,11 +23,17 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Directory of the journal
-    #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+    #[arg(required_unless_present_any = ["proof", "consistency"], conflicts_with_all = ["proof", "consistency"])]
     pub dir: Option<PathBuf>,
     /// Check this proof of a single record instead
     #[arg(long, value_name = "FILE", requires = "key")]
     pub proof: Option<PathBuf>,
+    /// Check this proof that a newer checkpoint only added to an older one
+    #[arg(long, value_name = "FILE", requires_all = ["key", "old"], conflicts_with = "proof")]
+    pub consistency: Option<PathBuf>,
+    /// The older checkpoint
+    #[arg(long, value_name = "FILE", requires = "consistency")]
+    pub old: Option<PathBuf>,
     /// Compare with the checkpoints kept in this file
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "proof")]
     pub anchors: Option<PathBuf>,
@@ -43,21 +53,30 @@ pub fn run(args: &Args) -> Result<()> {
         let key = key.context("--proof needs --key")?;
         return prove(file, &key, args.json, &mut out).with_context(|| file.display().to_string());
     }
+    if let (Some(file), Some(old)) = (&args.consistency, &args.old) {
+        let key = key.context("--consistency needs --key")?;
+        return continues(file, old, &key, args.json, &mut out).with_context(|| file.display().to_string());
+    }
     let dir = args.dir.as_deref().context("which journal?")?;
     let anchors = match (&args.anchors, &key) {
         (Some(file), Some(key)) => anchor::read(&read(file)?, key).with_context(|| file.display().to_string())?,
         _ => Vec::new(),
     };
-    let report = verify_against(dir, &anchors);
+    let mut report = verify_against(dir, &anchors);
+    let acts = Acts::read(dir)?;
+    let deleted = check_beginning(dir, &acts).unwrap_or_else(|damage| {
+        report.damages.insert(0, damage);
+        0
+    });
     if args.json {
-        writeln!(out, "{}", as_json(&report, anchors.len()))?
+        writeln!(out, "{}", as_json(&report, anchors.len(), deleted))?
     } else {
-        as_text(&report, anchors.len(), &mut out)?
+        as_text(&report, anchors.len(), deleted, &mut out)?
     }
     match report.damages.len() {
         0 => Ok(()),
         1 => bail!("the journal is damaged in one place"),
-        MAX_DAMAGES => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
+        MAX_DAMAGES.. => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
         n => bail!("the journal is damaged in {n} places"),
     }
 }
@@ -66,7 +85,7 @@ fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
+fn prove(file: &Path, key: &PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
     let proof = Proof::parse(&read(file)?)?;
     let (checkpoint, entry) = proof.check(key)?;
     let symbols = Symbols::default();
@@ -89,12 +108,30 @@ fn prove(file: &Path, key: &keel_journal::note::PublicKey, json: bool, out: &mut
     Ok(())
 }
 
-fn as_text(report: &Report, anchors: usize, out: &mut impl Write) -> std::io::Result<()> {
+fn continues(file: &Path, old: &Path, key: &PublicKey, json: bool, out: &mut impl Write) -> Result<()> {
+    let (old, _) = crate::prove::opened(old, key)?;
+    let new = Consistency::parse(&read(file)?)?.check(&old, key)?;
+    if json {
+        let told = json!({ "consistent": true, "origin": new.origin, "old": old.size, "new": new.size,
+            "root": hex(&new.root) });
+        return Ok(writeln!(out, "{told}")?);
+    }
+    Ok(writeln!(
+        out,
+        "consistent: the {} records of {} begin with the {} signed before",
+        new.size, new.origin, old.size
+    )?)
+}
+
+fn as_text(report: &Report, anchors: usize, deleted: u32, out: &mut impl Write) -> std::io::Result<()> {
     for damage in &report.damages {
         writeln!(out, "{damage}")?;
     }
     let Report { records, first, last, segments, sealed, .. } = report;
     writeln!(out, "{records} records, {} to {}, in {segments} segments, {sealed} sealed", first.0, last.0)?;
+    if deleted > 0 {
+        writeln!(out, "{deleted} older segments were deleted, as retention.log tells")?;
+    }
     if report.torn {
         writeln!(out, "an append after record {} is under way or was cut short: it never happened", last.0)?;
     }
@@ -109,7 +146,7 @@ fn as_text(report: &Report, anchors: usize, out: &mut impl Write) -> std::io::Re
     Ok(())
 }
 
-fn as_json(report: &Report, anchors: usize) -> serde_json::Value {
+fn as_json(report: &Report, anchors: usize, deleted: u32) -> serde_json::Value {
     let damages: Vec<_> = report
         .damages
         .iter()
@@ -121,7 +158,7 @@ fn as_json(report: &Report, anchors: usize) -> serde_json::Value {
         .collect();
     json!({
         "sound": report.is_sound(), "records": report.records, "first": report.first.0, "last": report.last.0,
-        "segments": report.segments, "sealed": report.sealed, "torn": report.torn,
+        "segments": report.segments, "sealed": report.sealed, "torn": report.torn, "deleted": deleted,
         "anchors": anchors, "chain": hex(&report.chain), "root": hex(&report.root), "damages": damages,
     })
 }
@@ -148,7 +185,15 @@ mod tests {
             writer.fact(Default::default(), Seq::NONE, &Timer::default()).unwrap();
         }
         drop((writer, keeper));
-        let args = Args { dir: Some(dir.path().to_path_buf()), proof: None, anchors: None, key: None, json: false };
+        let args = Args {
+            dir: Some(dir.path().to_path_buf()),
+            proof: None,
+            anchors: None,
+            consistency: None,
+            old: None,
+            key: None,
+            json: false,
+        };
         assert!(run(&args).is_ok());
         let file = dir.path().join("0000000001.keel");
         let mut bytes = std::fs::read(&file).unwrap();
@@ -156,11 +201,11 @@ mod tests {
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(run(&args).unwrap_err().to_string(), "the journal is damaged in one place");
         let mut text = Vec::new();
-        as_text(&verify(dir.path()), 0, &mut text).unwrap();
+        as_text(&verify(dir.path()), 0, 0, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let sentence = "record 4 (0000000001.keel byte 4288): the checksum does not fit the bytes";
         assert_eq!(text.lines().next(), Some(sentence));
-        let json = as_json(&verify(dir.path()), 0);
+        let json = as_json(&verify(dir.path()), 0, 0);
         assert_eq!(json["sound"], false);
         assert_eq!((&json["damages"][0]["seq"], &json["damages"][0]["offset"]), (&json!(4), &json!(4288)));
     }

@@ -7,7 +7,7 @@ use keel_journal::anchor::{self, Anchor, CommandAnchor, FileAnchor};
 use keel_journal::note::SecretKey;
 use keel_journal::proof::{Checkpoint, Proof, ProofError, checkpoint, prove};
 use keel_journal::verify::verify_against;
-use keel_journal::{Reader, What, verify};
+use keel_journal::{Reader, What, consistency, verify};
 use sha2::Sha256;
 
 const ORIGIN: &str = "keel.example/test";
@@ -55,6 +55,35 @@ fn other_hands_build_the_same_tree_and_the_same_proofs() {
         let ours = prove(dir.path(), Seq(seq), 77, "").unwrap();
         assert_eq!(theirs.prove_inclusion(seq as usize - 1).as_bytes(), ours.path.concat(), "{seq}");
     }
+}
+
+#[test]
+fn a_newer_checkpoint_is_proven_to_continue_an_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(written(dir.path(), small(), 77, 50));
+    let mut theirs: MemoryBackedTree<Sha256, Vec<u8>> = MemoryBackedTree::new();
+    let mut reader = Reader::open(dir.path()).unwrap();
+    while let Some(entry) = reader.poll().unwrap() {
+        theirs.push(entry.bytes.to_vec());
+    }
+    let state = |size| checkpoint(dir.path(), ORIGIN, Some(size)).unwrap();
+    let note = state(77).sign(&key()).unwrap();
+    for old in [1, 2, 3, 31, 32, 33, 64, 76, 77] {
+        let ours = consistency::prove(dir.path(), old, 77, &note).unwrap();
+        if old < 77 {
+            let added = std::num::NonZeroUsize::new(77 - old as usize).unwrap();
+            assert_eq!(theirs.prove_consistency(added.get()).as_bytes(), ours.path.concat(), "{old}");
+        }
+        let read = consistency::Consistency::parse(&ours.to_text()).unwrap();
+        assert_eq!(read, ours);
+        assert_eq!(read.check(&state(old), &key().public()), Ok(state(77)));
+        let other = Checkpoint { root: [7; 32], ..state(old) };
+        assert_eq!(read.check(&other, &key().public()), Err(ProofError::Refuted), "a rewritten beginning");
+        let other = Checkpoint { origin: "keel.example/other".to_owned(), ..state(old) };
+        assert_eq!(read.check(&other, &key().public()), Err(ProofError::Refuted));
+    }
+    assert_eq!(consistency::prove(dir.path(), 78, 77, &note), Err(ProofError::NoRecord));
+    assert_eq!(consistency::prove(dir.path(), 5, 78, &note), Err(ProofError::NoRecord));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::Output;
 use crate::fact::{Fields, Symbols, hex};
-use crate::moment::utc;
+use crate::moment::{local, utc};
 use anyhow::Result;
+use jiff::tz::TimeZone;
 use keel_core::event::Kind;
 use keel_core::units::Wall;
 use keel_journal::Entry;
@@ -33,12 +34,14 @@ pub(super) struct Printer {
     output: Output,
     single: Option<Kind>,
     color: bool,
+    /// Of the times in the forms for people; the others are in UTC.
+    zone: TimeZone,
     lines: u64,
 }
 
 impl Printer {
-    pub(super) const fn new(output: Output, single: Option<Kind>, color: bool) -> Self {
-        Self { output, single, color, lines: 0 }
+    pub(super) const fn new(output: Output, single: Option<Kind>, color: bool, zone: TimeZone) -> Self {
+        Self { output, single, color, zone, lines: 0 }
     }
 
     pub(super) fn begin(&self, out: &mut impl Write) -> io::Result<()> {
@@ -51,9 +54,9 @@ impl Printer {
 
     pub(super) fn render(&self, entry: &Entry<'_>, fields: &Fields, symbols: &Symbols) -> String {
         match self.output {
-            Output::Short => short(entry, fields, symbols, self.color),
+            Output::Short => short(entry, fields, symbols, self.color, &self.zone),
             Output::Table => {
-                let (seq, cause, time) = (entry.seq.0, entry.cause.0, utc(entry.wall));
+                let (seq, cause, time) = (entry.seq.0, entry.cause.0, time(entry, &self.zone));
                 let kind = painted(entry, &format!("{:<14}", kind(entry)), self.color);
                 format!("{seq:>9} {cause:>9} {time:<30} {kind} {}", pairs(fields, symbols))
             }
@@ -113,10 +116,14 @@ impl Printer {
 }
 
 /// Number, time, kind, and the fields that are not zero.
-pub(super) fn short(entry: &Entry<'_>, fields: &Fields, symbols: &Symbols, color: bool) -> String {
+pub(super) fn short(entry: &Entry<'_>, fields: &Fields, symbols: &Symbols, color: bool, zone: &TimeZone) -> String {
     let kind = painted(entry, &kind(entry), color);
     let cause = if entry.cause.0 == 0 { String::new() } else { format!(" <-{}", entry.cause.0) };
-    format!("{} {} {kind}{cause} {}", entry.seq.0, utc(entry.wall), pairs(fields, symbols))
+    format!("{} {} {kind}{cause} {}", entry.seq.0, time(entry, zone), pairs(fields, symbols))
+}
+
+fn time(entry: &Entry<'_>, zone: &TimeZone) -> String {
+    if *zone == TimeZone::UTC { utc(entry.wall) } else { local(entry.wall, zone) }
 }
 
 fn kind(entry: &Entry<'_>) -> String {
@@ -142,7 +149,8 @@ fn painted(entry: &Entry<'_>, text: &str, color: bool) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-fn quoted(cell: &str) -> String {
+/// A cell of RFC 4180.
+pub(crate) fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
 }
 

@@ -81,7 +81,7 @@ fn seqs(text: &str) -> Vec<u64> {
 #[test]
 fn records_are_chosen_by_number_time_kind_and_content() {
     let cases = cases();
-    let rows: [(&str, Vec<u64>); 17] = [
+    let rows: [(&str, Vec<u64>); 23] = [
         ("", (1..=23).collect()),
         ("-n 3", vec![21, 22, 23]),
         ("-n 0", vec![]),
@@ -98,6 +98,12 @@ fn records_are_chosen_by_number_time_kind_and_content() {
         ("--instrument ETHUSDT -n 1", vec![20]),
         ("--order k00000001-00000003", vec![8]),
         ("--order exec-3", vec![8]),
+        ("--reverse -n 3", vec![23, 22, 21]),
+        ("--reverse --kind system", vec![3, 2, 1]),
+        ("--severity notice", [1, 2, 3].into_iter().chain((4..=22).step_by(2)).collect()),
+        ("--severity notice -n 2", vec![20, 22]),
+        ("--severity warning", vec![]),
+        ("--since 17:20:20", vec![20, 21, 22, 23]),
         ("-g exec-(1|10)\\b", vec![4, 22]),
     ];
     for (line, expected) in rows {
@@ -107,6 +113,43 @@ fn records_are_chosen_by_number_time_kind_and_content() {
         assert!(show(&cases, line).is_err(), "{line}");
     }
     assert_eq!(cases.writer.head(), Seq(23));
+}
+
+#[test]
+fn a_cursor_neither_misses_nor_repeats_and_knows_its_journal() {
+    let mut one = cases();
+    let place = one.dir.path().join("place");
+    let line = format!("--kind fill --cursor-file {}", place.display());
+    assert_eq!(seqs(&show(&one, &line).unwrap()).len(), 10);
+    assert_eq!(show(&one, &line).unwrap(), "");
+    let now = Now { mono: Mono::from_nanos(24), wall: Wall::from_nanos(BASE + 24_000_000_000) };
+    one.writer.fact(now, Seq::NONE, &Fill::default()).unwrap();
+    assert_eq!(seqs(&show(&one, &line).unwrap()), [24]);
+    assert!(std::fs::read_to_string(&place).unwrap().starts_with("24 "));
+    let other = cases();
+    assert!(show(&other, &line).unwrap_err().to_string().contains("ends before record 24"));
+    std::fs::write(&place, format!("5 {}\n", "0".repeat(64))).unwrap();
+    assert!(show(&other, &line).unwrap_err().to_string().contains("not the one the cursor was at"));
+    std::fs::write(&place, "nonsense").unwrap();
+    assert!(show(&other, &line).is_err());
+}
+
+#[test]
+fn severity_follows_what_a_record_says() {
+    use keel_core::event::{Ack, Link, LinkState, Sent, SentOutcome};
+    let mut writer = Writer::in_memory(8192).unwrap();
+    let mut put = |fact: &dyn Fact| fact.put(&mut writer, Now::default(), Seq::NONE);
+    put(&Ack::default());
+    put(&Ack { code: 110_007, ..Ack::default() });
+    put(&Link { state: LinkState::Ready, ..Link::default() });
+    put(&Link::default());
+    put(&Sent { outcome: SentOutcome::NoBudget, ..Sent::default() });
+    put(&Timer::default());
+    let levels: Vec<_> = writer.records().map(|entry| severity::of(&entry)).collect();
+    use Severity::{Debug, Info, Notice, Warning};
+    assert_eq!(levels, [Info, Warning, Notice, Warning, Warning, Debug]);
+    let broken = Entry { payload: &[1], ..writer.records().next().unwrap() };
+    assert_eq!(severity::of(&broken), Severity::Error);
 }
 
 #[test]
@@ -163,6 +206,10 @@ fn a_closed_pipe_is_no_error() {
         instrument: vec![],
         order: None,
         strategy: None,
+        severity: Severity::Debug,
+        cursor_file: None,
+        reverse: false,
+        local: false,
         from: None,
         since: None,
         until: None,

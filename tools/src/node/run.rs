@@ -31,7 +31,7 @@ use keel_core::instrument::Instruments;
 use keel_core::permit::Log;
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
-use keel_core::strategy::{Quoter, QuoterParams};
+use keel_core::strategy::{Quoter, QuoterParams, Strategy};
 use keel_core::units::Now;
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
@@ -149,8 +149,14 @@ struct Common<'a> {
     run: u32,
 }
 
-/// Starts a node.
+/// Starts a node that quotes.
 pub fn start(setup: Setup) -> Result<Running> {
+    let quoter = Quoter::new(StrategyId(0), setup.quoter);
+    start_with(setup, quoter)
+}
+
+/// Starts a node with a strategy of one's own.
+pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
@@ -189,8 +195,11 @@ pub fn start(setup: Setup) -> Result<Running> {
         (
             "engine",
             Box::new(
-                common
-                    .engine(writer, engine::Rings { market: market_in, exec: exec_in, command: command_in, order })?,
+                common.engine(
+                    writer,
+                    strategy,
+                    engine::Rings { market: market_in, exec: exec_in, command: command_in, order },
+                )?,
             ),
         ),
         (
@@ -231,13 +240,12 @@ impl Common<'_> {
         FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
     }
 
-    fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
+    fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
         let gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
             anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
         })?;
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
-        let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let core = Engine::new(&self.instruments, self.run, strategy, self.setup.sizing, gate, log);
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
     }

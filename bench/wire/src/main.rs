@@ -13,17 +13,16 @@ mod echo;
 mod node;
 mod null;
 mod report;
-mod tape;
 mod venue;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use hdrhistogram::Histogram;
+use keel_wire::tape::Load;
 use report::Row;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use tape::Load;
 use venue::Venue;
 
 #[derive(Debug, Parser)]

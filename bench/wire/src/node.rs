@@ -5,7 +5,6 @@
 //! quoter's, because every client has to be able to follow it.
 
 use crate::null::until_end_of_input;
-use crate::tape::SYMBOL;
 use crate::venue::url;
 use anyhow::{Context, Result, ensure};
 use keel_core::desk::View;
@@ -21,6 +20,7 @@ use keel_risk::limits::{Limits, MarkSource};
 use keel_tools::node::plan::Plan;
 use keel_tools::node::run::{Pace, Setup, Venue, start_with};
 use keel_tools::node::thread::nap;
+use keel_wire::tape::SYMBOL;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;

@@ -3,13 +3,13 @@
 //! It answers each delta with one order whose price it copies from the frame, so that the venue can tell which tick was
 //! meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is what keel costs.
 
-use crate::tape::SYMBOL;
 use crate::venue::{tick_price, url};
 use anyhow::{Result, bail, ensure};
 use keel_core::units::Wall;
 use keel_gateway::sign::Signer;
 use keel_tools::node::clock::system_wall;
 use keel_tools::node::wire::{Endpoint, Traffic, Turn, Wire, tls};
+use keel_wire::tape::SYMBOL;
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// The one instrument.
-pub(crate) const SYMBOL: &str = "BTCUSDT";
+pub const SYMBOL: &str = "BTCUSDT";
 /// Levels a side.
 const DEPTH: i64 = 50;
 /// Tenths of a dollar: the best bid moves between `BASE` and `BASE + REACH`.
@@ -20,23 +20,23 @@ const ASK: i64 = BASE + REACH + 20;
 /// Nanoseconds of tape before the first delta: time to subscribe and to arm.
 const LEAD: u64 = 1_000_000_000;
 /// Where tape time begins: 2026-01-01.
-const EPOCH: u64 = 1_767_225_600_000_000_000;
+pub const EPOCH: u64 = 1_767_225_600_000_000_000;
 
 /// How ticks follow each other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub struct Load {
     /// How many.
-    pub(crate) ticks: u64,
+    pub ticks: u64,
     /// In a second, on average.
-    pub(crate) rate: u64,
+    pub rate: u64,
     /// At once.
-    pub(crate) burst: u64,
+    pub burst: u64,
 }
 
 impl Load {
     /// Nanoseconds from the first tick to this one.
     #[must_use]
-    pub(crate) const fn due(&self, tick: u64) -> u64 {
+    pub const fn due(&self, tick: u64) -> u64 {
         (tick / self.burst) * (1_000_000_000 * self.burst / self.rate)
     }
 }
@@ -71,14 +71,17 @@ fn levels(rows: impl Iterator<Item = (i64, String)>) -> String {
     text
 }
 
-fn snapshot(at: u64) -> String {
+/// All levels, before the first tick.
+#[must_use]
+pub fn snapshot(at: u64) -> String {
     let bids = levels((0..DEPTH).map(|n| (best(0) - n, quantity(n.unsigned_abs()))));
     let asks = levels((0..DEPTH).map(|n| (ASK + n, "9.500".to_owned())));
     frame("snapshot", &bids, &asks, at, 1)
 }
 
 /// Nine levels: the touch moves by one, the far end follows, the rest are changes of size.
-fn delta(tick: u64, at: u64) -> String {
+#[must_use]
+pub fn delta(tick: u64, at: u64) -> String {
     let (was, is) = (best(tick - 1), best(tick));
     let mut rows = Vec::new();
     if is < was {
@@ -94,7 +97,7 @@ fn delta(tick: u64, at: u64) -> String {
 }
 
 /// Writes the tape.
-pub(crate) fn write(path: &Path, load: &Load) -> io::Result<()> {
+pub fn write(path: &Path, load: &Load) -> io::Result<()> {
     let mut file = io::BufWriter::new(std::fs::File::create(path)?);
     writeln!(file, "{EPOCH}\t{}", snapshot(EPOCH))?;
     for tick in 1..=load.ticks {
@@ -113,7 +116,7 @@ mod tests {
         for tick in 1..1_000 {
             assert_ne!(best(tick), best(tick - 1));
             let text = delta(tick, EPOCH);
-            assert_eq!(crate::venue::tick_price(text.as_bytes()), Some(best(tick)), "{text}");
+            assert!(text.contains(&format!("[\"{}\",", price(best(tick)))), "{text}");
             assert!((300..400).contains(&text.len()), "{} bytes", text.len());
         }
     }

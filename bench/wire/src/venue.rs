@@ -4,13 +4,13 @@
 //! the tick it answers, whatever was lost or overtaken between. Both stamps are taken here, so the client's clock does not
 //! matter.
 
-use crate::tape::{self, Load, SYMBOL};
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use keel_gateway::sim::AccountConfig;
 use keel_tools::exchange::{self, AUTHORITY, Market, Moment, Options, Pace, Running, What, Witness};
 use keel_tools::node::clock::Stopwatch;
 use keel_tools::node::thread::nap;
+use keel_wire::tape::{self, Load, SYMBOL};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "an allocator that counts must be one")]
 
-use crate::world::{Around, World};
+use crate::world::{Around, Part, World};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -48,11 +48,11 @@ struct Census {
 }
 
 impl Around for Census {
-    fn around<T>(&mut self, hot: bool, work: impl FnOnce() -> T) -> T {
+    fn around<T>(&mut self, part: Part, work: impl FnOnce() -> T) -> T {
         let before = count();
         let result = work();
         let took = count() - before;
-        if hot {
+        if part != Part::Beside {
             self.hot += took;
             self.calls += 1;
         } else {

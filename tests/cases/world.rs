@@ -41,10 +41,23 @@ enum Post {
     Ask(u64, Request),
 }
 
+/// Which part of the way a call into our rooms is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A public frame to its facts.
+    Feed,
+    /// A market fact to what was decided on it.
+    Engine,
+    /// A recorded order to its frame.
+    Gateway,
+    /// None of the path from tick to order.
+    Beside,
+}
+
 /// What runs around a call into our rooms.
 pub trait Around {
-    /// Runs `work`, which is the tick-to-order path when `hot`.
-    fn around<T>(&mut self, hot: bool, work: impl FnOnce() -> T) -> T;
+    /// Runs `work`.
+    fn around<T>(&mut self, part: Part, work: impl FnOnce() -> T) -> T;
 }
 
 /// Both sides and everything between them.
@@ -93,7 +106,7 @@ impl<A: Around> World<A> {
         let (brake, limits) = (gate.brake().version(), gate.limits().version);
         let text = Throwaway::new(1).arm(brake, limits, self.now.wall, "a test with throw-away keys");
         for part in Document::cut(self.now.mono, Text::EMPTY, DocumentKind::Arm, &text).unwrap() {
-            self.engine(false, &EngineInput::Document(&part));
+            self.engine(Part::Beside, &EngineInput::Document(&part));
         }
         assert_eq!(self.engine.gate().brake().global(), State::Active);
         self.settle();
@@ -125,11 +138,11 @@ impl<A: Around> World<A> {
             self.hear_public(FeedInput::Timer);
         }
         if self.gateway.deadline().is_some_and(|due| mono >= due) {
-            self.gateway(false, GatewayInput::Timer);
+            self.gateway(GatewayInput::Timer);
         }
         if mono >= self.engine.deadline() {
             let due = self.engine.deadline();
-            self.engine(false, &EngineInput::Timer(Timer { due }));
+            self.engine(Part::Beside, &EngineInput::Timer(Timer { due }));
         }
         self.settle();
     }
@@ -152,17 +165,17 @@ impl<A: Around> World<A> {
             Output::Send { conn: PUBLIC, bytes } => self.hear_public(FeedInput::Frame { bytes: &bytes, ticks: 1 }),
             Output::Send { conn, bytes } => {
                 let channel = if conn == PRIVATE { Channel::Private } else { Channel::Trade };
-                self.gateway(false, GatewayInput::Frame { channel, bytes: &bytes, ticks: 1 });
+                self.gateway(GatewayInput::Frame { channel, bytes: &bytes, ticks: 1 });
             }
             Output::Reply { token, status, body, .. } => {
                 let rate = RateHeader::default();
-                self.gateway(false, GatewayInput::RestReply { token, status, body: &body, rate });
+                self.gateway(GatewayInput::RestReply { token, status, body: &body, rate });
             }
             Output::Cut { .. } => panic!("a fault nobody asked for"),
             Output::Close { conn } => match conn {
                 PUBLIC => self.hear_public(FeedInput::Closed),
-                PRIVATE => self.gateway(false, GatewayInput::Closed { channel: Channel::Private }),
-                _ => self.gateway(false, GatewayInput::Closed { channel: Channel::Trade }),
+                PRIVATE => self.gateway(GatewayInput::Closed { channel: Channel::Private }),
+                _ => self.gateway(GatewayInput::Closed { channel: Channel::Trade }),
             },
         }
     }
@@ -181,8 +194,8 @@ impl<A: Around> World<A> {
                 self.venue.handle(wall, SimInput::Connect { conn, channel, query: "", ip: HERE });
                 match conn {
                     PUBLIC => self.hear_public(FeedInput::Connected),
-                    PRIVATE => self.gateway(false, GatewayInput::Connected { channel: Channel::Private }),
-                    _ => self.gateway(false, GatewayInput::Connected { channel: Channel::Trade }),
+                    PRIVATE => self.gateway(GatewayInput::Connected { channel: Channel::Private }),
+                    _ => self.gateway(GatewayInput::Connected { channel: Channel::Trade }),
                 }
             }
         }
@@ -190,7 +203,7 @@ impl<A: Around> World<A> {
 
     fn hear_public(&mut self, input: FeedInput<'_>) {
         let (feed, market, now) = (&mut self.feed, &mut self.market, self.now);
-        self.around.around(true, || {
+        self.around.around(Part::Feed, || {
             feed.handle(now, input, &mut |event| {
                 market.push_back(event);
                 true
@@ -204,38 +217,39 @@ impl<A: Around> World<A> {
             }
         }
         while let Some(event) = self.market.pop_front() {
-            self.engine(true, &EngineInput::Market(&event));
+            self.engine(Part::Engine, &EngineInput::Market(&event));
         }
     }
 
-    fn engine(&mut self, hot: bool, input: &EngineInput<'_>) {
-        self.think(hot, input);
+    fn engine(&mut self, part: Part, input: &EngineInput<'_>) {
+        self.think(part, input);
         while !self.exec.is_empty() {
             let fact = self.exec.remove(0);
-            self.think(false, &EngineInput::Exec(&fact));
+            self.think(Part::Beside, &EngineInput::Exec(&fact));
         }
     }
 
-    fn think(&mut self, hot: bool, input: &EngineInput<'_>) {
+    fn think(&mut self, part: Part, input: &EngineInput<'_>) {
         let (engine, now) = (&mut self.engine, self.now);
-        self.around.around(hot, || engine.handle(now, *input));
+        self.around.around(part, || engine.handle(now, *input));
         let orders: Vec<_> = std::iter::from_fn(|| self.engine.poll()).collect();
         for out in orders {
-            self.room(hot, GatewayInput::Order(out.order));
+            let part = if part == Part::Engine { Part::Gateway } else { Part::Beside };
+            self.room(part, GatewayInput::Order(out.order));
         }
     }
 
-    fn gateway(&mut self, hot: bool, input: GatewayInput<'_>) {
-        self.room(hot, input);
+    fn gateway(&mut self, input: GatewayInput<'_>) {
+        self.room(Part::Beside, input);
         while !self.exec.is_empty() {
             let fact = self.exec.remove(0);
-            self.think(false, &EngineInput::Exec(&fact));
+            self.think(Part::Beside, &EngineInput::Exec(&fact));
         }
     }
 
-    fn room(&mut self, hot: bool, input: GatewayInput<'_>) {
+    fn room(&mut self, part: Part, input: GatewayInput<'_>) {
         let (gateway, exec, now) = (&mut self.gateway, &mut self.exec, self.now);
-        self.around.around(hot, || gateway.handle(now, input, &mut |fact| exec.push(fact)));
+        self.around.around(part, || gateway.handle(now, input, &mut |fact| exec.push(fact)));
         while let Some(output) = self.gateway.poll() {
             self.post.push_back(match output {
                 GatewayOutput::Send { channel: Channel::Private, bytes } => Post::ToVenue(PRIVATE, bytes.to_vec()),

@@ -144,6 +144,15 @@ pub enum What {
     Other,
 }
 
+/// Told of every frame on the wire, with its bytes: before it leaves, after it came. For measurements.
+pub struct Witness(pub Box<dyn FnMut(Moment, &[u8]) + Send>);
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
 /// Everything a server is told at the start.
 #[derive(Debug)]
 pub struct Options {
@@ -167,8 +176,8 @@ pub struct Options {
     pub cpu: Option<usize>,
     /// Spin instead of waiting in the poll call.
     pub spin: bool,
-    /// Where to report moments on the wire.
-    pub moments: Option<std::sync::mpsc::Sender<Moment>>,
+    /// Who is told of moments on the wire; with a witness every frame goes to the kernel at once.
+    pub witness: Option<Witness>,
 }
 
 impl Default for Options {
@@ -184,7 +193,7 @@ impl Default for Options {
             scenario: Vec::new(),
             cpu: None,
             spin: false,
-            moments: None,
+            witness: None,
         }
     }
 }

@@ -390,7 +390,7 @@ impl Server {
                 Event::Frame(text) => {
                     self.received += 1;
                     let order = self.channels.get(&id) == Some(&Channel::Trade);
-                    self.moment(if order { What::Order } else { What::Other });
+                    self.moment(if order { What::Order } else { What::Other }, text.as_bytes());
                     self.hand_in(Input::Frame { conn: id, bytes: text.as_bytes() });
                 }
                 Event::Http(request) => {
@@ -465,20 +465,24 @@ impl Server {
     }
 
     fn release(&mut self, conn: u64, bytes: Vec<u8>) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if !peer.is_web() {
+        if !self.peers.get(&conn).is_some_and(Peer::is_web) {
             return;
         }
         self.sent += 1;
-        peer.send(bytes);
         let public = self.channels.get(&conn) == Some(&Channel::Public);
-        self.moment(if public { What::Tick } else { What::Answer });
+        self.moment(if public { What::Tick } else { What::Answer }, &bytes);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.send(bytes);
+        if self.options.witness.is_some() {
+            peer.flush();
+        }
         self.dirty.insert(conn);
     }
 
-    fn moment(&self, what: What) {
-        if let Some(to) = &self.options.moments {
-            let _ = to.send(Moment { ticks: self.watch.ticks(), sent: self.sent, received: self.received, what });
+    fn moment(&mut self, what: What, bytes: &[u8]) {
+        if let Some(super::Witness(tell)) = &mut self.options.witness {
+            let moment = Moment { ticks: self.watch.ticks(), sent: self.sent, received: self.received, what };
+            tell(moment, bytes);
         }
     }
 

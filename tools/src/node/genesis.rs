@@ -17,7 +17,7 @@ use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
 use keel_core::permit::{Log, LogFault};
 use keel_core::sizing::Sizing;
-use keel_core::strategy::{Quoter, QuoterParams};
+use keel_core::strategy::{Quoter, QuoterParams, Strategy};
 use keel_core::units::{Notional, Now};
 use keel_risk::limits::Limits;
 use keel_risk::consent::{Name, People};
@@ -52,21 +52,16 @@ pub struct Character {
 
 impl Genesis {
     /// The engine of run `run`, with the brake as earlier runs left it.
-    pub fn engine<L: Log>(
+    pub fn engine<S: Strategy, L: Log>(
         &self,
         instruments: &Instruments,
         run: u32,
         latch: &Latch,
+        strategy: S,
         log: L,
-    ) -> Result<Engine<Quoter, Gate, L>> {
-        Ok(Engine::new(
-            instruments,
-            run,
-            self.character.strategy(),
-            self.character.sizing,
-            self.gate(instruments, latch)?,
-            log,
-        ))
+    ) -> Result<Engine<S, Gate, L>> {
+        let gate = self.gate(instruments, latch)?;
+        Ok(Engine::new(instruments, run, strategy, self.character.sizing, gate, log))
     }
 
     /// The gate, halted, under the limits people last agreed to.

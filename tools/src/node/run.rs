@@ -35,7 +35,7 @@ use keel_core::instrument::Instruments;
 use keel_core::permit::{Log, LogFault};
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
-use keel_core::strategy::{Quoter, QuoterParams};
+use keel_core::strategy::{Quoter, QuoterParams, Strategy};
 use keel_core::units::{Now, Wall};
 use keel_gateway::account::{Finding, Policy};
 use keel_gateway::encode::SelfMatch;
@@ -174,8 +174,14 @@ struct Common<'a> {
     beat: Option<Arc<Beat>>,
 }
 
-/// Starts a node.
+/// Starts a node that quotes.
 pub fn start(setup: Setup) -> Result<Running> {
+    let quoter = Quoter::new(StrategyId(0), setup.quoter);
+    start_with(setup, quoter)
+}
+
+/// Starts a node with a strategy of one's own.
+pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
@@ -244,7 +250,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
-        ("engine", Box::new(common.engine(writer, taken)?)),
+        ("engine", Box::new(common.engine(writer, strategy, taken)?)),
         (
             "orders",
             Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?),
@@ -282,9 +288,9 @@ impl Common<'_> {
         FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
     }
 
-    fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
+    fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, log)?;
+        let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, strategy, log)?;
         let core = core.resumed(self.begun, self.succession.desk.clone());
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board))

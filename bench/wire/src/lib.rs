@@ -1,0 +1,3 @@
+//! The market of the measurements, for whoever else measures on it.
+
+pub mod tape;

@@ -1,0 +1,207 @@
+//! `keel-wire`: from the tick that leaves the exchange to the order that comes back, by several clients of one rule.
+//!
+//! ```text
+//!   CPU 0: exchange   tick --stamp--> socket            socket --stamp--> order
+//!                                       |                  ^
+//!   CPU 1: client                       '-- keel | null ---'      one at a time, each in its own process
+//! ```
+//!
+//! Rounds are interleaved; the percentiles of all rounds of a client are taken together. Beside them stand bare echoes
+//! over TCP and TLS, and an empty loop: what the machine itself does.
+
+mod echo;
+mod node;
+mod null;
+mod report;
+mod venue;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+use hdrhistogram::Histogram;
+use keel_wire::tape::Load;
+use report::Row;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use venue::Venue;
+
+#[derive(Debug, Parser)]
+#[command(about = "Tick to order through TLS, risk and journal, beside a null echo, bare echoes and other clients")]
+struct Args {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Measures.
+    Run(Run),
+    /// The measured node; started by `run`.
+    Node {
+        port: u16,
+        #[arg(long)]
+        authority: Option<PathBuf>,
+        #[arg(long)]
+        plan: String,
+    },
+    /// The null echo; started by `run`.
+    Null {
+        port: u16,
+        #[arg(long)]
+        authority: Option<PathBuf>,
+        #[arg(long)]
+        cpu: Option<usize>,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Run {
+    /// Ticks a round.
+    #[arg(long, default_value_t = 20_000)]
+    ticks: u64,
+    /// Ticks a second.
+    #[arg(long, default_value_t = 2_000)]
+    rate: u64,
+    /// Ticks at once.
+    #[arg(long, default_value_t = 1)]
+    burst: u64,
+    /// Rounds of each client, interleaved.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Which clients: keel, null, or a script of bench/wire/peers by its name.
+    #[arg(long, value_delimiter = ',', default_value = "null,keel")]
+    clients: Vec<String>,
+    /// Plain WebSocket instead of TLS.
+    #[arg(long)]
+    plain: bool,
+    /// The threads of keel.
+    #[arg(long, default_value = "feed+engine+orders@1 | journal+http")]
+    plan: String,
+    /// CPUs of the exchange and of its client; none when the machine has fewer than two.
+    #[arg(long, value_delimiter = ',', default_value = "0,1")]
+    cpus: Vec<usize>,
+    /// Leave out the bare echoes and the empty loop.
+    #[arg(long)]
+    no_floors: bool,
+    /// A Python with the clients of other people.
+    #[arg(long, default_value = "tests/clients/.venv/bin/python")]
+    python: PathBuf,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A client in its own process; dead when dropped.
+struct Client {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    name: String,
+}
+
+impl Client {
+    fn start(name: &str, venue: &Venue, args: &Run) -> Result<Self> {
+        let port = venue.port().to_string();
+        let mut command = match name {
+            "keel" | "null" => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg(if name == "keel" { "node" } else { "null" }).arg(&port);
+                if let Some(path) = &venue.authority {
+                    command.arg("--authority").arg(path);
+                }
+                match name {
+                    "keel" => command.arg("--plan").arg(&args.plan),
+                    _ => command.args(args.cpus.get(1).map(|cpu| format!("--cpu={cpu}"))),
+                };
+                command
+            }
+            peer => {
+                ensure!(args.plain, "{peer} is measured over plain WebSocket: give --plain");
+                let mut command = Command::new(&args.python);
+                command.arg(format!("bench/wire/peers/{peer}.py")).arg(&port);
+                command
+            }
+        };
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().with_context(|| format!("starting {name}"))?;
+        let out = BufReader::new(child.stdout.take().context("its output")?);
+        let mut client = Self { child, out, name: name.to_owned() };
+        client.ready()?;
+        Ok(client)
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        let mut line = String::new();
+        while self.out.read_line(&mut line)? > 0 {
+            if line.trim() == "ready" {
+                return Ok(());
+            }
+            line.clear();
+        }
+        bail!("{} ended before it was ready", self.name)
+    }
+
+    /// Ends it and returns its last words.
+    fn finish(mut self) -> Result<String> {
+        drop(self.child.stdin.take());
+        let mut words = String::new();
+        self.out.read_to_string(&mut words)?;
+        self.child.wait()?;
+        Ok(words)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn round(name: &str, args: &Run) -> Result<(venue::Outcome, String)> {
+    let load = Load { ticks: args.ticks, rate: args.rate, burst: args.burst };
+    let venue = Venue::start(load, !args.plain, args.cpus.first().copied())?;
+    let client = Client::start(name, &venue, args)?;
+    let outcome = venue.play(|| Ok(()))?;
+    Ok((outcome, client.finish()?))
+}
+
+fn measure(args: &Run) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    if !args.no_floors {
+        let cpus = [args.cpus.first().copied(), args.cpus.get(1).copied()];
+        let of = |name: &str, took: Histogram<u64>| Row { name: name.to_owned(), took, ..Row::default() };
+        rows.push(of("empty loop", on_a_thread(move || echo::jitter(20_000_000, cpus[1]))?));
+        rows.push(of("echo over TCP", on_a_thread(move || echo::run(false, 50_000, cpus))?));
+        rows.push(of("echo over TLS", on_a_thread(move || echo::run(true, 50_000, cpus))?));
+    }
+    let mut clients: Vec<Row> = args.clients.iter().map(|name| Row { name: name.clone(), ..Row::default() }).collect();
+    for at in 0..args.rounds {
+        for row in &mut clients {
+            let (outcome, words) = round(&row.name, args).with_context(|| format!("{}, round {}", row.name, at + 1))?;
+            row.add(&outcome, &words)?;
+        }
+    }
+    rows.extend(clients);
+    Ok(rows)
+}
+
+/// Pinning is for a thread of its own: this one waits.
+fn on_a_thread(work: impl FnOnce() -> Result<Histogram<u64>> + Send + 'static) -> Result<Histogram<u64>> {
+    std::thread::spawn(work).join().map_err(|_| anyhow::anyhow!("a measuring thread panicked"))?
+}
+
+fn main() -> Result<()> {
+    match Args::parse().role {
+        Role::Node { port, authority, plan } => node::run(port, authority.as_deref(), &plan),
+        Role::Null { port, authority, cpu } => null::run(port, authority.as_deref(), cpu),
+        Role::Run(args) => {
+            let rows = measure(&args)?;
+            if args.json {
+                println!("{}", report::json(&rows));
+            } else {
+                print!("{}", report::table(&rows));
+            }
+            Ok(())
+        }
+    }
+}

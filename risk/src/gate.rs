@@ -1,7 +1,7 @@
 //! May this order leave?
 //!
 //! In: everything the engine sees, and one order. Out: [`Approved`], the only thing the journal and the gateway accept,
-//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of [`CHECKS`]; each leaves
+//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of the table in `checks`; each leaves
 //! what it measured beside its limit in the [`Decision`].
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! order that shrinks risk held back by a limit it cannot worsen.
 
 use crate::brake::{Brake, Scope, State};
-use crate::checks::{CHECKS, Question};
+use crate::checks::Question;
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
 use crate::flow::Flow;
@@ -344,9 +344,7 @@ impl permit::Gate for Gate {
             Err(stranger) => decision.refuse(stranger),
             Ok(question) => {
                 question.describe(&mut decision);
-                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
-                    decision.note(check.code, (check.measure)(&question));
-                }
+                question.answer(&mut decision);
             }
         }
         if decision.first != Refusal::None {

@@ -146,6 +146,12 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_its_check() {
+        // an instrument nobody knows is refused before there is anything to check
+        assert_eq!(crate::checks::COUNT, Refusal::ALL.len() - 1);
+    }
+
+    #[test]
     fn codes_are_distinct_bits_and_slots_are_used_once() {
         let (mut bits, mut money, mut counts) = (0u64, [0; MONEY_SLOTS], [0; COUNT_SLOTS]);
         for code in Refusal::ALL {

@@ -336,7 +336,7 @@ fn more_open(order: &Order, row: &Working) -> Qty {
 }
 
 fn reducing_only(q: &Question<'_>) -> Measure {
-    let free = q.brake == State::Active && q.context.log == LogHealth::Sound;
+    let free = q.brake == State::Active && q.context.log == LogHealth::Sound && q.gate.is_watched(q.now);
     let shrinks = q.class == Class::Reduce && (q.order.reduce_only.is_set() || q.order.op == Op::Amend);
     Measure::holds(free || shrinks)
 }

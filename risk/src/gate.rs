@@ -70,7 +70,12 @@ pub struct Gate {
     readings: Readings,
     drift: f64,
     next_check: Mono,
+    /// When the brake last looked; `None` before its first look.
+    beat: Option<Mono>,
 }
+
+/// Nanoseconds after which a brake that looked once and looks no more is taken for dead: nothing adds risk without it.
+const HEARTBEAT: u64 = 1_000_000_000;
 
 /// How one strategy behaves.
 #[derive(Debug)]
@@ -131,6 +136,7 @@ impl Gate {
             readings: Readings::default(),
             drift: 0.0,
             next_check: Mono::default(),
+            beat: None,
             limits,
         })
     }
@@ -296,6 +302,11 @@ impl Gate {
         }
     }
 
+    /// Does the brake still look?
+    pub(crate) fn is_watched(&self, now: Now) -> bool {
+        self.beat.is_none_or(|beat| now.mono.since(beat) <= HEARTBEAT)
+    }
+
     /// Someone asked: counted whatever comes of it, and windows brought up to now.
     fn note_asking(&mut self, now: Now, order: &Order) {
         if order.op != Op::Cancel {
@@ -437,6 +448,7 @@ impl permit::Gate for Gate {
     }
 
     fn tick(&mut self, now: Now) {
+        self.beat = Some(now.mono);
         self.compare(now);
         self.keep_vigil(now);
         if now.mono < self.next_check {

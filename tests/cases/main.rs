@@ -9,6 +9,7 @@ mod demo;
 mod input;
 mod journal;
 mod keel;
+mod knight;
 mod rooms;
 mod tidy;
 mod world;

@@ -12,7 +12,7 @@
 
 use crate::desk::{Desk, View};
 use crate::event::{
-    Command, CommandKind, Difference, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Timer,
+    Command, CommandKind, Difference, Document, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Timer,
 };
 use crate::ids::{ClientId, InstrumentId, Seq};
 use crate::instrument::Instruments;
@@ -37,6 +37,8 @@ pub enum Input<'a> {
     Exec(&'a ExecEvent),
     /// Someone at the front door.
     Command(&'a Command),
+    /// A part of what people signed.
+    Document(&'a Document),
     /// [`Engine::deadline`] passed.
     Timer(Timer),
 }
@@ -47,6 +49,7 @@ impl Record for Input<'_> {
             Self::Market(fact) => fact.kind(),
             Self::Exec(fact) => fact.kind(),
             Self::Command(fact) => fact.kind(),
+            Self::Document(fact) => fact.kind(),
             Self::Timer(fact) => fact.kind(),
         }
     }
@@ -56,6 +59,7 @@ impl Record for Input<'_> {
             Self::Market(fact) => fact.bytes(),
             Self::Exec(fact) => fact.bytes(),
             Self::Command(fact) => fact.bytes(),
+            Self::Document(fact) => fact.bytes(),
             Self::Timer(fact) => fact.bytes(),
         }
     }
@@ -109,7 +113,6 @@ pub struct Engine<S, G: Gate, L: Log> {
     out: VecDeque<Outgoing<L::Recorded<G::Approved>>>,
     wishes: Wishes,
     beat: Mono,
-    sweeping: bool,
     counts: Counts,
 }
 
@@ -125,7 +128,6 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             out: VecDeque::with_capacity(MAX_ORDERS),
             wishes: Wishes::default(),
             beat: Mono::default(),
-            sweeping: false,
             counts: Counts::default(),
         }
     }
@@ -134,17 +136,16 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         assert!(self.out.is_empty(), "drain poll before the next handle");
         self.counts.facts += 1;
+        let now = self.log.stamp(now);
         let cause = self.note(now, Seq::NONE, &input);
         match input {
             Input::Market(event) => self.market(now, cause, event),
             Input::Exec(event) => self.exec(now, cause, event),
-            Input::Command(command) => self.command(now, cause, command),
+            Input::Command(command) => self.gate.command(now, command),
+            Input::Document(document) => self.gate.document(now, document),
             Input::Timer(_) => self.timer(now, cause),
         }
-        if !self.sweeping && self.gate.stops() {
-            self.sweeping = true;
-            self.sweep(now, cause);
-        }
+        self.heed(now, cause);
     }
 
     /// The next order to send.
@@ -251,14 +252,16 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         }
     }
 
-    fn command(&mut self, now: Now, cause: Seq, command: &Command) {
-        self.gate.command(now, command);
-        match command.kind {
-            CommandKind::CancelOnly | CommandKind::Halt | CommandKind::Shutdown => self.sweeping = true,
-            CommandKind::Arm => self.sweeping = false,
-            CommandKind::Ping | CommandKind::ReduceOnly => {}
+    /// What the gate says goes into the journal; what its brake stops is cancelled in the same turn.
+    fn heed(&mut self, now: Now, cause: Seq) {
+        let mut heard = false;
+        while let Some(notice) = self.gate.notice(now) {
+            self.note(now, cause, &notice);
+            heard = true;
         }
-        self.sweep(now, cause);
+        if heard {
+            self.sweep(now, cause);
+        }
     }
 
     fn timer(&mut self, now: Now, cause: Seq) {
@@ -275,15 +278,24 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             }
         }
         self.sweep(now, cause);
+        self.unwind(now, cause);
     }
 
-    /// Asks for the end of every open order that nobody asked to end yet; again at each beat until none is left.
+    /// Asks for the end of every open order the brake stops and nobody asked to end yet; again at each beat until none
+    /// is left.
     fn sweep(&mut self, now: Now, cause: Seq) {
-        for at in 0..if self.sweeping { self.desk.orders.open().len() } else { 0 } {
+        for at in 0..self.desk.orders.open().len() {
             let row = self.desk.orders.open()[at];
-            if row.pending != Some(Op::Cancel) {
+            if row.pending != Some(Op::Cancel) && self.gate.stops(&row.order) {
                 let _ = self.send(now, Order { op: Op::Cancel, cause, ..row.order }, 0);
             }
+        }
+    }
+
+    /// The brake's own orders: they shrink what is held, and leave by the same doors as any other.
+    fn unwind(&mut self, now: Now, cause: Seq) {
+        while let Some(order) = self.gate.unwind(now, &self.desk) {
+            let _ = self.send(now, Order { cause, ..order }, 0);
         }
     }
 

@@ -5,7 +5,8 @@
 //! its record. The gateway accepts nothing else.
 
 use crate::book::Touch;
-use crate::event::{Command, ExecEvent, MarketEvent, Order, Record};
+use crate::desk::Desk;
+use crate::event::{Command, Document, ExecEvent, MarketEvent, Order, Record};
 use crate::ids::{InstrumentId, Seq};
 use crate::orders::{Change, Working};
 use crate::position::Position;
@@ -40,6 +41,8 @@ pub trait Gate {
     type Approved: Record + AsRef<Order>;
     /// The refusal, with everything that was measured.
     type Refused: Record;
+    /// What it has to say without being asked: the brake moved, people were answered.
+    type Notice: Record;
 
     /// The market moved.
     fn market(&mut self, now: Now, event: &MarketEvent);
@@ -47,6 +50,8 @@ pub trait Gate {
     fn exec(&mut self, now: Now, event: &ExecEvent);
     /// Someone at the front door.
     fn command(&mut self, now: Now, command: &Command);
+    /// A part of a document from the front door. Who signed it is found out inside.
+    fn document(&mut self, now: Now, document: &Document);
     /// An order's worst case moved.
     fn order(&mut self, now: Now, change: &Change);
     /// A position changed.
@@ -55,8 +60,13 @@ pub trait Gate {
     fn tick(&mut self, now: Now);
     /// When [`Self::tick`] wants to be called.
     fn deadline(&self) -> Option<Mono>;
-    /// Must every open order go? True from `CancelOnly` on, whoever brought it there.
-    fn stops(&self) -> bool;
+    /// What it has to say, one thing at a time; `None` when all is said. Each is journaled before it has consequences.
+    fn notice(&mut self, now: Now) -> Option<Self::Notice>;
+    /// Must this open order go? Whoever brought the brake there.
+    fn stops(&self, order: &Order) -> bool;
+    /// The next order by which the brake itself shrinks what is held; `None` when there is nothing to send now. It has to
+    /// be judged like any other.
+    fn unwind(&mut self, now: Now, desk: &Desk) -> Option<Order>;
     /// May this order leave?
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Self::Approved, Self::Refused>;
 }
@@ -77,6 +87,11 @@ pub trait Log {
     /// Proof that `T` stands in the journal.
     type Recorded<T>;
 
+    /// The moment the next record will carry. Decisions are taken at it, so that whoever reads the record can take them
+    /// again to the last bit.
+    fn stamp(&mut self, now: Now) -> Now {
+        now
+    }
     /// Appends a fact; returns its place.
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault>;
     /// Appends a decision and returns it with its proof.

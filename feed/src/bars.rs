@@ -9,6 +9,11 @@
 //!                 | no             | no           | no: accepted, and the hole is written down
 //!                 +--> quarantine <+
 //! ```
+//!
+//! [`page`] reads candles as the venue lists them; [`table`] puts the returns of several series side by side.
+
+pub mod page;
+pub mod table;
 
 use keel_core::event::{Bar, Flag, Trade};
 use keel_core::units::{Notional, Px, Qty, Wall};
@@ -206,6 +211,12 @@ impl Series {
         Ok(u32::try_from(steps.saturating_sub(1)).unwrap_or(u32::MAX))
     }
 
+    /// The newest candle.
+    #[must_use]
+    pub fn last(&self) -> Option<&Candle> {
+        self.candles.back()
+    }
+
     /// Nanoseconds a candle covers.
     const fn length(&self) -> u64 {
         self.minutes as u64 * MINUTE
@@ -327,5 +338,7 @@ fn add(bar: &mut Bar, trade: &Trade) {
     bar.turnover = Notional::from_raw(bar.turnover.raw().saturating_add(value.raw()).min(Notional::MAX.raw()));
 }
 
+#[cfg(test)]
+mod listed_tests;
 #[cfg(test)]
 mod tests;

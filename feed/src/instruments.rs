@@ -52,6 +52,13 @@ pub enum RowError {
     Misfit(Misfit),
 }
 
+/// Path and query of a page; an empty cursor asks for the first.
+#[must_use]
+pub fn path_and_query(cursor: &str) -> String {
+    let cursor = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
+    format!("/v5/market/instruments-info?category=linear&limit=1000{cursor}")
+}
+
 /// Reads a page.
 pub fn parse(body: &[u8]) -> Result<Page, PageError> {
     if body.is_empty() || body.len() > MAX_BODY {

@@ -23,16 +23,17 @@
 
 use keel_core::book::Touch;
 use keel_core::event::{
-    BookUpdate, Channel, Command, CommandKind, ExecEvent, Flag, Health, HealthState, Level, Link, LinkState,
+    BookUpdate, Channel, Document, DocumentKind, ExecEvent, Flag, Health, HealthState, Level, Link, LinkState,
     MarketEvent, Op, Order, Origin, Reconciliation, Side, Ticker, Wallet,
 };
-use keel_core::ids::{ClientId, InstrumentId, StrategyId, Symbol};
+use keel_core::ids::{ClientId, InstrumentId, StrategyId, Symbol, Text};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::{Change, State};
 use keel_core::permit::{Context, Gate as _, LogHealth};
 use keel_core::position::Position;
 use keel_core::units::{Mono, Notional, Now, Px, Qty, Wall};
 use keel_risk::limits::{Limits, TailLimits};
+use keel_risk::throwaway::Throwaway;
 use keel_risk::var::{Shock, measure};
 use keel_risk::{Gate, Scenarios};
 use std::collections::BTreeMap;
@@ -101,7 +102,8 @@ fn at(millis: u64) -> Now {
 
 fn desk() -> Gate {
     let table = instruments();
-    let mut gate = Gate::new(limits(), &table, Some(scenarios(&table))).unwrap();
+    let people = Throwaway::new(1);
+    let mut gate = Gate::new(limits(), &table, Some(scenarios(&table))).unwrap().trusting(people.people());
     let now = at(1_000);
     let origin = Origin { recv: now.mono, ..Origin::default() };
     for id in (0..INSTRUMENTS).map(InstrumentId) {
@@ -132,7 +134,11 @@ fn desk() -> Gate {
     }
     gate.exec(now, &ExecEvent::Reconciliation(Reconciliation { complete: Flag::Yes, ..Reconciliation::default() }));
     gate.exec(now, &ExecEvent::Wallet(Wallet { equity: Notional::whole(10_000_000), ..Wallet::default() }));
-    gate.command(now, &Command { kind: CommandKind::Arm, authenticated: Flag::Yes, ..Command::default() });
+    let text = people.arm(gate.brake().version(), gate.limits().version, now.wall, "a measurement");
+    for part in Document::cut(now.mono, Text::EMPTY, DocumentKind::Arm, &text).into_iter().flatten() {
+        gate.document(now, &part);
+    }
+    assert_eq!(gate.brake().global(), keel_risk::brake::State::Active);
     for count in 1..=WORKING {
         gate.order(now, &resting(count));
     }

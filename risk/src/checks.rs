@@ -6,6 +6,7 @@
 use crate::brake::State;
 use crate::decision::{Class, Decision, Pair, SmallPair};
 use crate::exposure::{Holding, value};
+use crate::flatten::BRAKE;
 use crate::flow::Flow;
 use crate::gate::{Conduct, Gate};
 use crate::limits::InstrumentLimits;
@@ -43,7 +44,7 @@ macro_rules! checks {
 // In order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
 checks! {
     // state and latches
-    Halted ORDERS |q| Measure::holds(q.brake <= State::ReduceOnly);
+    Halted ORDERS |q| Measure::holds(q.brake <= State::ReduceOnly || q.is_brakes_own());
     ReducingOnly ORDERS reducing_only;
     JournalFaulty ALL |q| Measure::holds(q.context.log != LogHealth::Faulty);
     Executions RISK |q| q.behaves(|c| !c.executions.is_latched());
@@ -253,6 +254,11 @@ impl<'a> Question<'a> {
         decision.brake = self.brake;
         decision.mark = self.market.mark;
         decision.equity = self.gate.wallet.map_or(Notional::ZERO, |wallet| wallet.equity);
+    }
+
+    /// The brake shrinks what is held, whatever state it is in.
+    fn is_brakes_own(&self) -> bool {
+        self.order.strategy == BRAKE && self.class == Class::Reduce && self.order.reduce_only.is_set()
     }
 
     /// A strategy nobody knows behaves badly.

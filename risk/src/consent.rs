@@ -4,14 +4,28 @@
 //! tighten; it takes two to loosen or to re-arm. Never: one person twice, a request signed for another state of the brake or
 //! another version of the limits, a request older than it says it may be.
 //!
-//! The signed bytes of both requests start with their own name, so that a signature under one is none under the other.
+//! The signed bytes of both requests start with their own name, so that a signature under one is none under the other. As
+//! a document they are those bytes, and below them one line a signature:
+//!
+//! ```text
+//! keel arm 1                          keel limits 1
+//! brake 7                             replaces 3
+//! limits 3                            version = 4
+//! issued 1790000000000000000          max_gross = 20000000000000
+//! expires 1790000600000000000         ...
+//! reason positions compared, feed back
+//! signed ann 5f0c...                  signed ann 77e1...
+//! signed ben 91aa...
+//! ```
 
 use crate::limits::Limits;
 use crate::models::Approval;
 use crate::register;
-use ed25519_dalek::{Signature, VerifyingKey};
+use core::fmt::Write as _;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use keel_core::ids::Text;
 use keel_core::units::Wall;
+use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Signatures it takes to loosen or to re-arm.
 pub const QUORUM: usize = 2;
@@ -21,8 +35,8 @@ pub const MAX_VALIDITY: u64 = 15 * 60 * 1_000_000_000;
 /// A person's name, as in commands.
 pub type Name = Text<39>;
 
-/// Those who may consent.
-#[derive(Clone, Debug)]
+/// Those who may consent. By default nobody may.
+#[derive(Clone, Debug, Default)]
 pub struct People {
     rows: Vec<(Name, VerifyingKey)>,
 }
@@ -36,9 +50,46 @@ pub struct Signed {
     pub signature: [u8; 64],
 }
 
-/// Why there is no consent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A person's own half of a key. It belongs to the person, not to the host that trades.
+#[derive(Clone, Debug)]
+pub struct Key {
+    name: Name,
+    key: SigningKey,
+}
+
+impl Key {
+    /// From 32 bytes nobody can guess.
+    #[must_use]
+    pub fn new(name: Name, secret: &[u8; 32]) -> Self {
+        Self { name, key: SigningKey::from_bytes(secret) }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn name(&self) -> Name {
+        self.name
+    }
+
+    /// The half everyone may know.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    /// Signs the message of a request.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signed {
+        Signed { name: self.name, signature: self.key.sign(message).to_bytes() }
+    }
+}
+
+/// Why there is no consent. Codes are journaled and never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
 pub enum Doubt {
+    /// There is consent.
+    #[default]
+    None = 0,
     /// A key that is none, weak, or stands twice; a name that is empty or stands twice.
     BadKey,
     /// Signed by someone who may not consent.
@@ -55,6 +106,10 @@ pub enum Doubt {
     Overtaken,
     /// The limits do not fit; see [`Limits::check`].
     BadLimits,
+    /// Not a document of this kind, or not in its one form.
+    Malformed,
+    /// Halts too often: within a day of the last one it takes one more person, or tighter limits.
+    TooSoon,
 }
 
 /// A request to release the brake.
@@ -85,8 +140,100 @@ impl Arm {
 
 /// The bytes people sign under new limits: which version they replace, and every number of the new one.
 #[must_use]
-pub fn limits_message(before: &Limits, after: &Limits) -> Vec<u8> {
-    format!("keel limits 1\nreplaces {}\n{}", before.version, register::text(after)).into_bytes()
+pub fn limits_message(replaces: u32, after: &Limits) -> Vec<u8> {
+    format!("keel limits 1\nreplaces {replaces}\n{}", register::text(after)).into_bytes()
+}
+
+/// A request with its signatures below it, as it is brought.
+#[must_use]
+pub fn signed_text(message: &[u8], signed: &[Signed]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(message).trim_end_matches('\n').to_owned();
+    for Signed { name, signature } in signed {
+        let _ = write!(text, "\nsigned {name} ");
+        signature.iter().for_each(|byte| {
+            let _ = write!(text, "{byte:02x}");
+        });
+    }
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// Signatures a document may carry; one with more is none.
+const MAX_SIGNATURES: usize = 16;
+
+/// The message of a document as it was signed: that of limits ends with a line end, that of a request to release does not.
+#[must_use]
+pub fn message_of(unsigned: &str) -> Vec<u8> {
+    let end = if unsigned.starts_with("keel limits ") { "\n" } else { "" };
+    format!("{unsigned}{end}").into_bytes()
+}
+
+/// Takes a document apart: what was signed, without its last line end, and the signatures.
+pub fn unsigned(text: &[u8]) -> Result<(&str, Vec<Signed>), Doubt> {
+    let text = core::str::from_utf8(text).map_err(|_| Doubt::Malformed)?;
+    let text = text.strip_suffix('\n').ok_or(Doubt::Malformed)?;
+    let Some((message, below)) = text.split_once("\nsigned ") else { return Ok((text, Vec::new())) };
+    let mut signed = Vec::new();
+    for line in below.split("\nsigned ") {
+        let (name, digits) = line.split_once(' ').ok_or(Doubt::Malformed)?;
+        let name = Name::new(name.as_bytes()).filter(|name| !name.is_empty()).ok_or(Doubt::Malformed)?;
+        let signature = hex(digits).ok_or(Doubt::Malformed)?;
+        if signed.len() == MAX_SIGNATURES {
+            return Err(Doubt::Malformed);
+        }
+        signed.push(Signed { name, signature });
+    }
+    Ok((message, signed))
+}
+
+/// Exactly `N` bytes in lower-case hexadecimal digits.
+#[must_use]
+pub fn hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// A request to release the brake, read from its document.
+pub fn read_arm(text: &[u8]) -> Result<(Arm, Vec<Signed>), Doubt> {
+    let (message, signed) = unsigned(text)?;
+    let mut lines = message.lines();
+    let mut word = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned);
+    let arm = (|| {
+        let (version, brake, limits) = (word("keel arm")?, word("brake")?, word("limits")?);
+        let (issued, expires, reason) = (word("issued")?, word("expires")?, word("reason")?);
+        let wall = |text: &str| text.parse().ok().map(Wall::from_nanos);
+        let (brake, limits) = (brake.parse().ok()?, limits.parse().ok()?);
+        (version == "1").then_some(Arm { brake, limits, issued: wall(&issued)?, expires: wall(&expires)?, reason })
+    })();
+    // one form only: what was read must be what writing it again gives
+    arm.filter(|arm| arm.message() == message.as_bytes()).map(|arm| (arm, signed)).ok_or(Doubt::Malformed)
+}
+
+/// New limits, read from their document: the version they replace, and they.
+pub fn read_limits(text: &[u8]) -> Result<(u32, Limits, Vec<Signed>), Doubt> {
+    let (message, signed) = unsigned(text)?;
+    let read = (|| {
+        let (replaces, rest) = message.strip_prefix("keel limits 1\nreplaces ")?.split_once('\n')?;
+        Some((replaces.parse().ok()?, register::read(&format!("{rest}\n")).ok()?))
+    })();
+    let (replaces, after) = read.ok_or(Doubt::Malformed)?;
+    let whole = limits_message(replaces, &after);
+    if whole.strip_suffix(b"\n") != Some(message.as_bytes()) {
+        return Err(Doubt::Malformed);
+    }
+    Ok((replaces, after, signed))
 }
 
 impl People {
@@ -119,6 +266,12 @@ impl People {
         self.count(&arm.message(), signed, QUORUM)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn count_all(&self) -> usize {
+        self.rows.len()
+    }
+
     /// May these limits replace those in force? One person is enough when nothing loosens.
     pub fn limits(&self, before: &Limits, after: &Limits, signed: &[Signed]) -> Result<(), Doubt> {
         after.check().map_err(|_| Doubt::BadLimits)?;
@@ -126,7 +279,7 @@ impl People {
             return Err(Doubt::Overtaken);
         }
         let loosens = register::differences(before, after).iter().any(|change| change.loosens);
-        self.count(&limits_message(before, after), signed, if loosens { QUORUM } else { 1 })
+        self.count(&limits_message(before.version, after), signed, if loosens { QUORUM } else { 1 })
     }
 
     /// May this model drive its strategy? It takes two.
@@ -151,7 +304,6 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ed25519_dalek::{Signer, SigningKey};
     use keel_core::units::Notional;
 
     fn name(text: &str) -> Name {
@@ -216,13 +368,13 @@ mod tests {
         let tighter = Limits { version: 2, max_net: Notional::whole(50_000), ..before.clone() };
         let looser = Limits { version: 2, max_net: Notional::whole(150_000), ..before.clone() };
         for (after, alone) in [(&tighter, Ok(())), (&looser, Err(Doubt::TooFew))] {
-            let message = limits_message(&before, after);
+            let message = limits_message(before.version, after);
             let (ann, ben) = (sign("ann", 1, &message), sign("ben", 2, &message));
             assert_eq!(people.limits(&before, after, &[ann]), alone);
             assert_eq!(people.limits(&before, after, &[ann, ben]), Ok(()));
             assert_eq!(people.limits(after, after, &[ann, ben]), Err(Doubt::Overtaken));
         }
-        let message = limits_message(&before, &tighter);
+        let message = limits_message(before.version, &tighter);
         let signed = [sign("ann", 1, &message), sign("ben", 2, &message)];
         assert_eq!(people.limits(&before, &looser, &signed), Err(Doubt::BadSignature));
         let broken = Limits { version: 2, max_net: Notional::ZERO, ..before.clone() };
@@ -240,6 +392,51 @@ mod tests {
         assert_eq!(people().model(&approval, &[ann, ann]), Err(Doubt::TooFew));
         let other = Approval { artifact: [9; 32], ..approval };
         assert_eq!(people().model(&other, &[ann, ben]), Err(Doubt::BadSignature), "signed for other bytes");
+    }
+
+    #[test]
+    fn a_document_has_one_form_and_what_was_signed_is_what_is_read() {
+        let arm = arm();
+        let message = arm.message();
+        let signed = [sign("ann", 1, &message), sign("ben", 2, &message)];
+        let text = signed_text(&message, &signed);
+        let (read, names) = read_arm(&text).unwrap();
+        assert_eq!((&read, names.len(), names[1].signature), (&arm, 2, signed[1].signature));
+        assert_eq!(people().arm(&read, &names, Wall::from_millis(2_000), 7, 3), Ok(()));
+        let text = String::from_utf8(text).unwrap();
+        for (from, to) in [
+            ("brake 7", "brake 07"),
+            ("brake 7", "brake  7"),
+            ("brake 7\n", ""),
+            ("keel arm 1", "keel arm 2"),
+            ("reason", "Reason"),
+            ("limits 3", "limits 3\nlimits 3"),
+            ("signed ben ", "signed ben"),
+            ("signed ann ", "signed ann ff"),
+            ("signed ann", "signed "),
+        ] {
+            assert_eq!(read_arm(text.replace(from, to).as_bytes()).err(), Some(Doubt::Malformed), "{from} -> {to}");
+        }
+        assert_eq!(read_arm(text.trim_end().as_bytes()).err(), Some(Doubt::Malformed), "cut off");
+        let after = Limits { version: 2, ..Limits::demo() };
+        let message = limits_message(1, &after);
+        let text = signed_text(&message, &[sign("ann", 1, &message)]);
+        let (replaces, read, signed) = read_limits(&text).unwrap();
+        assert_eq!((replaces, &read), (1, &after));
+        assert_eq!(people().limits(&Limits::demo(), &read, &signed), Ok(()));
+    }
+
+    #[test]
+    fn no_byte_a_stranger_sends_is_more_than_a_doubt() {
+        let message = arm().message();
+        let text = signed_text(&message, &[sign("ann", 1, &message)]);
+        for at in 0..text.len() {
+            for byte in [0, b'\n', b' ', b'0', 0xff] {
+                let mut spoilt = text.clone();
+                spoilt[at] = byte;
+                let _ = (read_arm(&spoilt), read_limits(&spoilt), read_arm(&spoilt[..at]));
+            }
+        }
     }
 
     #[test]

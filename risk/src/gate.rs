@@ -12,26 +12,32 @@
 //! Never: an allocation, a clock, a float deciding about money; an order that passes because something was missing; an
 //! order that shrinks risk held back by a limit it cannot worsen.
 
-use crate::brake::{Brake, Scope, State};
+use crate::brake::{Brake, Reason, Scope, Standing, State};
 use crate::checks::Question;
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
+use crate::flatten::{BRAKE, Flatten};
 use crate::flow::Flow;
 use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
 use crate::models::Models;
+use crate::notice::{self, Notice, Said, Trip};
+use crate::petition;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
-use crate::trips::{Cause, Readings, Trips};
+use crate::trips::{Cause, Level, Readings, Trips};
 use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
 use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
-use keel_core::event::{Channel, Command, CommandKind, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet};
-use keel_core::ids::{ClientId, InstrumentId, StrategyId};
+use keel_core::desk::Desk;
+use keel_core::event::{
+    Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
+};
+use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::Change;
 use keel_core::permit::{self, Context};
 use keel_core::position::Position;
-use keel_core::units::{Mono, Notional, Now, Px};
+use keel_core::units::{Mono, Notional, Now, Px, Qty};
 
 /// A loss in basis points of its limit; a loss that is no number is all of it and more.
 #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
@@ -42,6 +48,9 @@ fn share(loss: f64, limit: Notional) -> i64 {
 
 /// Largest accepted drift of the incremental sums, as a share of the gross value of the book.
 pub const MAX_DRIFT: f64 = 1e-6;
+
+/// Nanoseconds between two records of what the account is worth.
+pub const FORTUNE: u64 = 10_000_000_000;
 
 /// The gate: the state that answers, and the limits it answers by.
 #[derive(Debug)]
@@ -66,12 +75,18 @@ pub struct Gate {
     /// Our own profit and loss, by instrument and together.
     positions: Vec<Position>,
     profits: Vec<i64>,
-    trips: Trips,
+    pub(crate) trips: Trips,
     readings: Readings,
     drift: f64,
     next_check: Mono,
     /// When the brake last looked; `None` before its first look.
     beat: Option<Mono>,
+    pub(crate) petitions: petition::Desk,
+    pub(crate) flatten: Flatten,
+    said: Said,
+    /// Who last asked for less.
+    author: Text<39>,
+    next_fortune: Mono,
 }
 
 /// Nanoseconds after which a brake that looked once and looks no more is taken for dead: nothing adds risk without it.
@@ -105,7 +120,7 @@ fn measurable(limits: &Limits, scenarios: Option<&Scenarios>) -> Result<(), Limi
 }
 
 impl Gate {
-    /// A gate that starts halted: it wants an authenticated [`CommandKind::Arm`], a wallet, ready links, a finished
+    /// A gate that starts halted: it wants a request two of [`Self::trusting`] signed, a wallet, ready links, a finished
     /// reconciliation, a trusted book and a mark before the first order that adds risk may leave.
     ///
     /// `scenarios` must be given when `limits.tail` is set; [`Limits::without_tail`] states that there is no such limit.
@@ -137,6 +152,11 @@ impl Gate {
             drift: 0.0,
             next_check: Mono::default(),
             beat: None,
+            petitions: petition::Desk::default(),
+            flatten: Flatten::new(count),
+            said: Said::default(),
+            author: Text::EMPTY,
+            next_fortune: Mono::default(),
             limits,
         })
     }
@@ -218,9 +238,40 @@ impl Gate {
         Notional::from_raw(i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN }))
     }
 
-    /// Takes up the fortune of an earlier run; see [`Trips::resume`].
-    pub fn resume(&mut self, unit_value: i64, highest: i64) {
-        self.trips.resume(unit_value, highest);
+    /// How the brake gets on with what is held.
+    #[must_use]
+    pub const fn flatten(&self) -> &Flatten {
+        &self.flatten
+    }
+
+    /// A trip with what was measured for it.
+    fn describe(&self, now: Now, scope: Scope, before: Standing, after: Standing) -> Trip {
+        let cause = Cause::ALL.into_iter().find(|cause| cause.reason() == after.reason);
+        let level = match after.state {
+            State::Active => Level::Warn,
+            State::ReduceOnly => Level::Reduce,
+            State::CancelOnly | State::Halted => Level::Halt,
+        };
+        let asked = matches!(after.reason, Reason::Person | Reason::PersonCloses | Reason::Ending);
+        Trip {
+            version: self.brake.version(),
+            measured: cause.and_then(|cause| self.trips.measured(cause)).unwrap_or(0),
+            limit: cause.map_or(0, |cause| self.limits.trips.of(cause).at(level)),
+            limits: self.limits.version,
+            author: if asked { self.author } else { Text::EMPTY },
+            at: now.mono,
+            ..notice::trip(scope, before, after)
+        }
+    }
+
+    /// What the account is worth, once in a while.
+    fn fortune(&mut self, now: Now) -> Option<Notice> {
+        if now.mono < self.next_fortune {
+            return None;
+        }
+        let fortune = self.trips.fortune(self.profit())?;
+        self.next_fortune = now.mono.after(FORTUNE);
+        Some(Notice::Fortune(fortune))
     }
 
     /// Our profit on one instrument moved.
@@ -236,7 +287,7 @@ impl Gate {
         };
         match net {
             Some(net) => self.profits[id.index()] = net.raw(),
-            None => self.brake.trip(Scope::Global, State::Halted),
+            None => self.brake.trip(Scope::Global, State::Halted, Reason::Overflow),
         }
         self.look(now);
     }
@@ -244,7 +295,8 @@ impl Gate {
     fn look(&mut self, now: Now) {
         let profit = self.profit();
         self.trips.look(now, profit, &self.limits.trips, self.readings);
-        self.brake.hold(self.trips.worst().0.state());
+        let (level, cause) = self.trips.worst();
+        self.brake.hold(level.state(), cause.map_or(Reason::Recovered, Cause::reason));
     }
 
     /// Our positions beside the venue's.
@@ -283,9 +335,18 @@ impl Gate {
         self.earn(now, id);
     }
 
-    fn conduct(&mut self, client: ClientId) -> Option<&mut Conduct> {
-        let StrategyId(at) = self.exposure.strategy(client)?;
-        self.strategies.get_mut(usize::from(at))
+    /// Something that may happen so often of a strategy, and then stops it until people look.
+    fn behaved(&mut self, now: Now, client: ClientId, reason: Reason, of: impl FnOnce(&mut Conduct) -> &mut Window) {
+        let Some(strategy) = self.exposure.strategy(client) else { return };
+        let Some(conduct) = self.strategies.get_mut(strategy.index()) else { return };
+        if reason == Reason::Executions {
+            conduct.work.fill(now.mono);
+        }
+        let window = of(conduct);
+        window.count(now.mono);
+        if window.is_latched() {
+            self.brake.trip(Scope::Strategy(strategy), State::ReduceOnly, reason);
+        }
     }
 
     /// A tape without marks: the middle of the book stands in, where the limits say it may.
@@ -330,8 +391,23 @@ impl Gate {
         }
     }
 
-    /// Below this line nothing fails: the order leaves.
-    fn spend(&mut self, now: Now, order: &Order) {
+    /// Everything that is measured about one order, and no permission: what a replay compares.
+    pub fn weigh(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Decision {
+        self.borrow_mark(now, order, context);
+        self.note_asking(now, order);
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        match Question::new(self, now, order, context) {
+            Err(stranger) => decision.refuse(stranger),
+            Ok(question) => {
+                question.describe(&mut decision);
+                question.answer(&mut decision);
+            }
+        }
+        decision
+    }
+
+    /// The order leaves: this gate let it, or follows one that did. Below this line nothing fails.
+    pub fn spend(&mut self, now: Now, order: &Order) {
         self.messages.take(now.mono);
         if let Some(conduct) = self.strategies.get_mut(order.strategy.index()) {
             conduct.messages.take(now.mono);
@@ -346,18 +422,10 @@ impl Gate {
 impl permit::Gate for Gate {
     type Approved = Approved;
     type Refused = Refused;
+    type Notice = Notice;
 
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
-        self.borrow_mark(now, order, context);
-        self.note_asking(now, order);
-        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
-        match Question::new(self, now, order, context) {
-            Err(stranger) => decision.refuse(stranger),
-            Ok(question) => {
-                question.describe(&mut decision);
-                question.answer(&mut decision);
-            }
-        }
+        let decision = self.weigh(now, order, context);
         if decision.first != Refusal::None {
             return Err(Refused::new(decision));
         }
@@ -389,21 +457,22 @@ impl permit::Gate for Gate {
             ExecEvent::Wallet(wallet) => {
                 self.wallet = Some(*wallet);
                 let profit = self.profit();
-                self.trips.wallet(wallet.equity, profit);
+                self.trips.wallet(now, wallet.equity, profit);
             }
             ExecEvent::Position(position) => {
                 if let Some(market) = self.markets.get_mut(position.instrument.index()) {
                     market.theirs = Some(position.size);
                 }
             }
+            // a full account leaves flat positions out
+            ExecEvent::Reconciliation(bounds) if bounds.complete.is_set() => {
+                self.markets.iter_mut().for_each(|market| market.theirs = market.theirs.or(Some(Qty::ZERO)));
+            }
             ExecEvent::Link(link) if link.channel == Channel::Private && link.state != LinkState::Ready => {
                 self.markets.iter_mut().for_each(|market| market.theirs = None);
             }
             ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
-                if let Some(conduct) = self.conduct(fill.client) {
-                    conduct.executions.count(now.mono);
-                    conduct.work.fill(now.mono);
-                }
+                self.behaved(now, fill.client, Reason::Executions, |conduct| &mut conduct.executions);
                 if let Some(flow) = self.flows.get_mut(fill.instrument.index()) {
                     flow.fill(now.mono, fill);
                 }
@@ -413,9 +482,7 @@ impl permit::Gate for Gate {
                 self.vigil.answered(now, ack);
                 if ack.code != 0 && ack.op != Op::Cancel {
                     self.vigil.rejected(now.mono);
-                    if let Some(conduct) = self.conduct(ack.client) {
-                        conduct.rejects.count(now.mono);
-                    }
+                    self.behaved(now, ack.client, Reason::StrategyRejects, |conduct| &mut conduct.rejects);
                 }
             }
             _ => {}
@@ -423,14 +490,25 @@ impl permit::Gate for Gate {
     }
 
     fn command(&mut self, _now: Now, command: &Command) {
-        if self.brake.command(command) {
-            self.trips.release();
-            for conduct in &mut self.strategies {
-                conduct.executions.release();
-                conduct.rejects.release();
-            }
+        let version = self.brake.version();
+        self.brake.command(command);
+        if self.brake.version() != version {
+            self.author = command.author;
         }
         debug_assert!(command.kind != CommandKind::Halt || self.brake.global() == State::Halted);
+    }
+
+    fn document(&mut self, now: Now, document: &Document) {
+        self.petition(now, document);
+    }
+
+    fn notice(&mut self, now: Now) -> Option<Notice> {
+        if let Some((scope, before, after)) = self.said.next(&self.brake) {
+            self.next_fortune = now.mono;
+            return Some(Notice::Trip(self.describe(now, scope, before, after)));
+        }
+        let answer = self.answer().map(Notice::Answer);
+        answer.or_else(|| self.flatten.notice().map(Notice::Unwind)).or_else(|| self.fortune(now))
     }
 
     fn order(&mut self, _now: Now, change: &Change) {
@@ -460,7 +538,7 @@ impl permit::Gate for Gate {
         let sound = self.drift <= MAX_DRIFT && !self.exposure.lost();
         if !sound {
             // our own sums are not what they should be: hold what we have, add nothing
-            self.brake.trip(Scope::Global, State::ReduceOnly);
+            self.brake.trip(Scope::Global, State::ReduceOnly, Reason::Sums);
         }
         self.read();
         self.look(now);
@@ -470,8 +548,17 @@ impl permit::Gate for Gate {
         Some(self.next_check)
     }
 
-    fn stops(&self) -> bool {
-        self.brake.global() >= State::CancelOnly
+    fn stops(&self, order: &Order) -> bool {
+        match self.brake.effective(order.instrument, order.strategy) {
+            _ if order.strategy == BRAKE => false,
+            State::Active => false,
+            State::ReduceOnly => !order.reduce_only.is_set(),
+            State::CancelOnly | State::Halted => true,
+        }
+    }
+
+    fn unwind(&mut self, now: Now, desk: &Desk) -> Option<Order> {
+        self.next_unwind(now, desk)
     }
 }
 

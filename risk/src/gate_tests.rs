@@ -3,12 +3,13 @@
 use super::*;
 use crate::decision::Class;
 use crate::limits::{MarkSource, TailLimits};
+use crate::throwaway::Throwaway;
 use keel_core::book::Touch;
 use keel_core::event::{
-    BookUpdate, Channel, Flag, Health, HealthState, Level, Link, LinkState, OrderKind, Origin, PriceLimit,
+    BookUpdate, Channel, DocumentKind, Flag, Health, HealthState, Level, Link, LinkState, OrderKind, Origin, PriceLimit,
     Reconciliation, Side, Ticker, TimeInForce,
 };
-use keel_core::ids::Symbol;
+use keel_core::ids::{StrategyId, Symbol};
 use keel_core::orders::{Orders, Working};
 use keel_core::permit::Gate as _;
 use keel_core::permit::LogHealth;
@@ -62,12 +63,12 @@ impl Desk {
 
     pub(crate) fn with(limits: Limits, scenarios: Option<Scenarios>) -> Self {
         let mut desk = Self::asleep(limits, scenarios);
-        desk.say(CommandKind::Arm, true);
+        desk.arm();
         desk
     }
 
     pub(crate) fn asleep(limits: Limits, scenarios: Option<Scenarios>) -> Self {
-        let gate = Gate::new(limits, &table(), scenarios).unwrap();
+        let gate = Gate::new(limits, &table(), scenarios).unwrap().trusting(Throwaway::new(1).people());
         let at = |p: &str| Level { px: px(p), qty: Qty::whole(1) };
         let touch = Some(Touch { bid: at("49999.9"), ask: at("50000.1") });
         let now = Now { mono: Mono::from_millis(10_000), wall: Wall::from_millis(1_900_000_000_000) };
@@ -81,6 +82,19 @@ impl Desk {
         desk.gate.exec(now, &ExecEvent::Reconciliation(Reconciliation { complete: Flag::Yes, ..Default::default() }));
         desk.wallet(100_000);
         desk
+    }
+
+    /// People release the brake.
+    pub(crate) fn arm(&mut self) {
+        let (brake, limits) = (self.gate.brake().version(), self.gate.limits().version);
+        let text = Throwaway::new(1).arm(brake, limits, self.now.wall, "a test");
+        self.bring(DocumentKind::Arm, &text);
+    }
+
+    pub(crate) fn bring(&mut self, kind: DocumentKind, text: &[u8]) {
+        for part in Document::cut(self.now.mono, Text::EMPTY, kind, text).into_iter().flatten() {
+            self.gate.document(self.now, &part);
+        }
     }
 
     pub(crate) fn say(&mut self, kind: CommandKind, authenticated: bool) {
@@ -236,9 +250,9 @@ fn nothing_adds_risk_before_a_person_armed_the_gate() {
     let mut desk = Desk::asleep(limits(), None);
     let order = desk.order(Side::Buy, "0.1", "50000");
     check(&mut desk, &order, &[Refusal::Halted, Refusal::ReducingOnly]);
-    desk.say(CommandKind::Arm, false);
-    check(&mut desk, &order, &[Refusal::Halted, Refusal::ReducingOnly]);
     desk.say(CommandKind::Arm, true);
+    check(&mut desk, &order, &[Refusal::Halted, Refusal::ReducingOnly]);
+    desk.arm();
     check(&mut desk, &order, &[]);
 }
 
@@ -433,9 +447,9 @@ fn a_storm_of_refusals_latches_the_strategy_until_a_person_looks() {
     }
     desk.pass(1_000_000);
     let order = desk.order(Side::Buy, "0.001", "48000");
-    check(&mut desk, &order, &[Refusal::Rejects]);
+    check(&mut desk, &order, &[Refusal::ReducingOnly, Refusal::Rejects]);
     check(&mut desk, &Order { strategy: StrategyId(1), ..order }, &[]);
-    desk.say(CommandKind::Arm, true);
+    desk.arm();
     check(&mut desk, &Order { px: px("47000"), ..order }, &[]);
 }
 
@@ -472,7 +486,7 @@ fn a_loss_trips_the_brake_and_only_people_release_it() {
     desk.refresh(InstrumentId(0), "48000");
     assert_eq!(ask(&mut desk).brake, State::Halted);
     desk.refresh(InstrumentId(0), "50000");
-    desk.say(CommandKind::Arm, true);
+    desk.arm();
     assert_eq!(ask(&mut desk).brake, State::Active);
 }
 

@@ -1,7 +1,7 @@
 //! What brakes and limits have failed by before, as far as it happens in this room. `knight.md` lists every case, with the
 //! room and the test it has.
 
-use crate::brake::{Scope, State};
+use crate::brake::{Reason, Scope, State};
 use crate::exposure::Legs;
 use crate::gate::tests::{Desk, instrument, limits, px, qty, table};
 use crate::limits::{Limits, LimitsError, TailLimits};
@@ -66,7 +66,7 @@ fn a_number_that_is_none_is_never_a_permission() {
 #[test]
 fn a_reading_that_is_no_number_halts_and_one_that_is_missing_does_not_calm() {
     let mut trips = Trips::default();
-    trips.wallet(Notional::whole(100_000), Notional::ZERO);
+    trips.wallet(Now::default(), Notional::whole(100_000), Notional::ZERO);
     let at = |s: u64| Now { mono: Mono::from_millis(s * 1_000), wall: Wall::from_millis(1_900_000_000_000) };
     // a loss that is NaN reaches the ladder as the largest there is
     let readings = Readings { value_at_risk: Some(i64::MAX), ..Readings::default() };
@@ -158,14 +158,18 @@ fn a_clock_that_steps_neither_forgives_nor_trips() {
 fn two_brakes_at_once_are_one_brake_and_the_severer_word_stands() {
     let mut desk = Desk::new(limits());
     bought(&mut desk, "1", "48000"); // the loss halts
-    let before = desk.gate.brake().version();
-    assert_eq!(desk.gate.brake().global(), State::Halted);
-    for kind in [CommandKind::ReduceOnly, CommandKind::CancelOnly, CommandKind::Halt, CommandKind::Halt] {
-        desk.say(kind, true);
-        desk.gate.tick(desk.now);
-        assert_eq!(desk.gate.brake().global(), State::Halted, "{kind:?} is not milder");
+    assert_eq!(desk.gate.brake().effective(InstrumentId(0), StrategyId(0)), State::Halted);
+    let mut versions = Vec::new();
+    for _ in 0..2 {
+        for kind in [CommandKind::ReduceOnly, CommandKind::CancelOnly, CommandKind::Halt, CommandKind::Halt] {
+            desk.say(kind, true);
+            desk.gate.tick(desk.now);
+            let state = desk.gate.brake().effective(InstrumentId(0), StrategyId(0));
+            assert_eq!(state, State::Halted, "{kind:?} is not milder");
+        }
+        versions.push(desk.gate.brake().version());
     }
-    assert_eq!(desk.gate.brake().version(), before, "it was halted already: nothing new to re-arm from");
+    assert_eq!(versions[0], versions[1], "the same words again are nothing new to re-arm from");
     let cancel = desk.order(Side::Buy, "0.001", "49000");
     assert!(desk.ask(&cancel).failed(Refusal::Halted));
 }
@@ -197,9 +201,9 @@ fn a_trip_during_a_trip_adds_to_it_and_ends_nothing() {
 fn every_scope_may_trip_at_once_and_each_keeps_its_own() {
     let mut desk = Desk::new(limits());
     let brake = &mut desk.gate.brake;
-    brake.trip(Scope::Strategy(StrategyId(1)), State::Halted);
-    brake.trip(Scope::Instrument(InstrumentId(2)), State::CancelOnly);
-    brake.trip(Scope::Global, State::ReduceOnly);
+    brake.trip(Scope::Strategy(StrategyId(1)), State::Halted, Reason::Person);
+    brake.trip(Scope::Instrument(InstrumentId(2)), State::CancelOnly, Reason::Person);
+    brake.trip(Scope::Global, State::ReduceOnly, Reason::Person);
     for (instrument, strategy, state) in
         [(0, 0, State::ReduceOnly), (2, 0, State::CancelOnly), (0, 1, State::Halted), (2, 1, State::Halted)]
     {
@@ -350,7 +354,7 @@ fn a_fault_before_the_open_keeps_the_gate_shut_though_people_armed_it() {
     for (fault, expected) in faults {
         let mut desk = Desk::asleep(limits(), None);
         fault(&mut desk);
-        desk.say(CommandKind::Arm, true);
+        desk.arm();
         assert_eq!(first(&mut desk, Side::Buy, "0.001", "49000"), expected);
     }
 }

@@ -14,7 +14,8 @@
 //!   halt    measured >= T    people
 //! ```
 
-use crate::brake::State;
+use crate::brake::{Reason, State};
+use crate::notice::Fortune;
 use keel_core::units::{Mono, Notional, Now, SCALE, Wall};
 
 const SECOND: u64 = 1_000_000_000;
@@ -48,7 +49,9 @@ impl Ladder {
         self.warn > 0 && self.warn <= self.reduce && self.reduce <= self.halt
     }
 
-    const fn at(&self, level: Level) -> i64 {
+    /// Where a level begins.
+    #[must_use]
+    pub const fn at(&self, level: Level) -> i64 {
         match level {
             Level::Calm => 0,
             Level::Warn => self.warn,
@@ -122,6 +125,12 @@ macro_rules! causes {
                 match self { $(Self::$name => stringify!($name),)* }
             }
 
+            /// The same, as the brake says it.
+            #[must_use]
+            pub const fn reason(self) -> Reason {
+                match self { $(Self::$name => Reason::$name,)* }
+            }
+
             /// May its reduce level end without people?
             #[must_use]
             pub const fn recovers(self) -> bool {
@@ -192,6 +201,7 @@ pub(crate) struct Watch {
     level: Level,
     calm_since: Option<Mono>,
     looks: u32,
+    measured: Option<i64>,
 }
 
 impl Watch {
@@ -201,13 +211,14 @@ impl Watch {
 
     /// Looks again. `None` could not be measured and never calms.
     pub(crate) fn look(&mut self, now: Mono, cause: Cause, ladder: &Ladder, measured: Option<i64>) -> Level {
+        self.measured = measured;
         let Some(measured) = measured else {
             (self.calm_since, self.looks) = (None, 0);
             return self.level;
         };
         let seen = ladder.level(measured);
         if seen >= self.level {
-            *self = Self { level: seen, calm_since: None, looks: 0 };
+            *self = Self { level: seen, calm_since: None, looks: 0, ..*self };
             return self.level;
         }
         // one instrument's silence ends with its next words; everything else that halts ends with people
@@ -221,7 +232,7 @@ impl Watch {
         let since = *self.calm_since.get_or_insert(now);
         self.looks += 1;
         if self.looks >= CALM_LOOKS && now.since(since) >= CALM_TIME {
-            *self = Self { level: seen, calm_since: None, looks: 0 };
+            *self = Self { level: seen, calm_since: None, looks: 0, ..*self };
         }
         self.level
     }
@@ -284,6 +295,8 @@ pub struct Trips {
     highest: i64,
     day: u64,
     day_profit: i64,
+    /// Day and unit value at its beginning, from an earlier run, until the first wallet.
+    carried: Option<(u64, i64)>,
     rolling: Peak<96>,
     minute: Peak<60>,
     five: Peak<60>,
@@ -299,6 +312,7 @@ impl Default for Trips {
             highest: SCALE,
             day: 0,
             day_profit: 0,
+            carried: None,
             rolling: Peak::new(DAY),
             minute: Peak::new(60 * SECOND),
             five: Peak::new(300 * SECOND),
@@ -325,16 +339,38 @@ impl Trips {
         self.highest
     }
 
-    /// Takes up the fortune of an earlier run: a restart is no fresh start.
-    pub fn resume(&mut self, unit_value: i64, highest: i64) {
-        self.anchor_value = unit_value.max(1);
-        self.highest = highest.max(self.anchor_value);
+    /// Takes up the fortune of an earlier run: a restart is no fresh start. What was lost since midnight counts on from
+    /// the first wallet.
+    pub fn resume(&mut self, fortune: &Fortune) {
+        self.anchor_value = fortune.unit_value.max(1);
+        self.highest = fortune.highest.max(self.anchor_value);
+        self.carried = Some((fortune.day, fortune.day_value));
+    }
+
+    /// What a later run takes up; `None` before the first wallet.
+    #[must_use]
+    pub fn fortune(&self, profit: Notional) -> Option<Fortune> {
+        let unit_value = self.unit_value(profit)?;
+        let since = i128::from(profit.raw()) - i128::from(self.day_profit);
+        let (value, equity) = (i128::from(self.anchor_value), i128::from(self.anchor_equity));
+        let day_value = i64::try_from(i128::from(unit_value) - value * since / equity).unwrap_or(unit_value);
+        let equity = Notional::from_raw(self.anchor_equity);
+        Some(Fortune { unit_value, highest: self.highest, day: self.day, day_value, equity })
     }
 
     /// The venue's equity. Whatever our fills do not explain came or went through the door.
-    pub fn wallet(&mut self, equity: Notional, profit: Notional) {
+    pub fn wallet(&mut self, now: Now, equity: Notional, profit: Notional) {
         self.anchor_value = self.unit_value(profit).unwrap_or(self.anchor_value);
         (self.anchor_equity, self.anchor_profit) = (equity.raw(), profit.raw());
+        if let (Some((day, day_value)), true) = (self.carried, equity > Notional::ZERO) {
+            self.carried = None;
+            let lost = i128::from(equity.raw()) * i128::from(day_value - self.anchor_value);
+            let lost = saturate(lost / i128::from(self.anchor_value.max(1))).max(0);
+            if day == day_of(now.wall) {
+                (self.day, self.day_profit) = (day, profit.raw().saturating_add(lost));
+                self.rolling.drop(now.mono, self.day_profit);
+            }
+        }
     }
 
     /// Looks at everything; `profit` is realised and unrealised at mark, after fees and funding, since the start.
@@ -390,6 +426,12 @@ impl Trips {
         self.watches[cause as usize].level
     }
 
+    /// What was last measured, in the unit of the cause; `None` when it could not be.
+    #[must_use]
+    pub const fn measured(&self, cause: Cause) -> Option<i64> {
+        self.watches[cause as usize].measured
+    }
+
     /// The worst level, and the first cause of it.
     #[must_use]
     pub fn worst(&self) -> (Level, Option<Cause>) {
@@ -426,7 +468,7 @@ mod tests {
 
     fn fresh() -> Trips {
         let mut trips = Trips::default();
-        trips.wallet(usdt(100_000), Notional::ZERO);
+        trips.wallet(at(0), usdt(100_000), Notional::ZERO);
         trips
     }
 
@@ -472,10 +514,10 @@ mod tests {
     fn money_through_the_door_is_neither_profit_nor_loss() {
         let mut trips = fresh();
         look(&mut trips, 0, 0);
-        trips.wallet(usdt(300_000), Notional::ZERO);
+        trips.wallet(at(0), usdt(300_000), Notional::ZERO);
         assert_eq!(trips.unit_value(Notional::ZERO), Some(SCALE));
         assert_eq!(look(&mut trips, 1, 0), Level::Calm);
-        trips.wallet(usdt(50_000), Notional::ZERO);
+        trips.wallet(at(0), usdt(50_000), Notional::ZERO);
         assert_eq!((look(&mut trips, 2, 0), trips.highest()), (Level::Calm, SCALE));
         // after the withdrawal the same dollars weigh more
         assert_eq!(look(&mut trips, 3, -375), Level::Reduce);
@@ -484,9 +526,26 @@ mod tests {
     #[test]
     fn a_restart_remembers_the_highest_value() {
         let mut trips = fresh();
-        trips.resume(SCALE * 95 / 100, SCALE);
+        trips.resume(&Fortune { unit_value: SCALE * 95 / 100, highest: SCALE, ..Fortune::default() });
         assert_eq!((look(&mut trips, 0, 0), trips.worst().1), (Level::Warn, Some(Cause::Drawdown)));
         assert_eq!(look(&mut trips, 1, -6_000), Level::Halt);
+    }
+
+    #[test]
+    fn a_restart_within_the_day_remembers_what_the_day_lost() {
+        let mut before = fresh();
+        look(&mut before, 0, 0);
+        look(&mut before, 1, -1_700);
+        let fortune = before.fortune(usdt(-1_700)).unwrap();
+        assert_eq!((fortune.unit_value, fortune.day_value), (SCALE * 983 / 1000, SCALE));
+        for (days, level) in [(0, Level::Warn), (1, Level::Calm)] {
+            let mut trips = Trips::default();
+            trips.resume(&fortune);
+            let later = Now { wall: Wall::from_nanos(at(2).wall.nanos() + days * DAY), ..at(2) };
+            trips.wallet(later, usdt(98_300), Notional::ZERO);
+            trips.look(later, Notional::ZERO, &TripLimits::usual(), Readings::default());
+            assert_eq!(trips.level(Cause::Day), level, "{days} days later");
+        }
     }
 
     #[test]
@@ -526,7 +585,7 @@ mod tests {
         let mut trips = fresh();
         look(&mut trips, 0, -800);
         let before = trips.worst();
-        trips.wallet(usdt(-10), usdt(-800));
+        trips.wallet(at(0), usdt(-10), usdt(-800));
         assert_eq!((trips.unit_value(usdt(-800)), look(&mut trips, 1, -800)), (None, before.0));
     }
 }

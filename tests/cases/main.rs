@@ -10,6 +10,7 @@ mod input;
 mod journal;
 mod keel;
 mod knight;
+mod replay;
 mod rooms;
 mod tidy;
 mod world;

@@ -4,7 +4,7 @@
 //! rooms lets a test ask what they cost, allocations above all, without counting the venue's work.
 
 use keel_core::engine::{Engine, Input as EngineInput};
-use keel_core::event::{Channel, Command, CommandKind, ExecEvent, Flag, MarketEvent, Timer};
+use keel_core::event::{Channel, Document, DocumentKind, ExecEvent, MarketEvent, Timer};
 use keel_core::ids::{StrategyId, Text};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::sizing::Sizing;
@@ -20,7 +20,9 @@ use keel_gateway::sign::Signer;
 use keel_gateway::sim::{Channel as SimChannel, Config, Exchange, Input as SimInput, MarketSource, Output, Spec};
 use keel_journal::Writer;
 use keel_risk::Gate;
+use keel_risk::brake::State;
 use keel_risk::limits::{Limits, MarkSource};
+use keel_risk::throwaway::Throwaway;
 use keel_risk::trips::{Cause, Ladder};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -67,7 +69,7 @@ impl<A: Around> World<A> {
         let instruments = listed(&mut venue, now, &signer);
         let topics = Topics { touch: true, ..Topics::default() };
         let feed = Session::new(FeedConfig { topics, seed, ..FeedConfig::default() }, &instruments).unwrap();
-        let gate = Gate::new(limits(), &instruments, None).unwrap();
+        let gate = Gate::new(limits(), &instruments, None).unwrap().trusting(Throwaway::new(1).people());
         let log = Writer::in_memory(256 << 20).unwrap();
         let quoter = Quoter::new(StrategyId(0), QuoterParams::default());
         let engine = Engine::new(&instruments, 1, quoter, Sizing::default(), gate, log);
@@ -87,9 +89,13 @@ impl<A: Around> World<A> {
     pub fn arm(&mut self) {
         self.run_for(2_000);
         assert!(self.gateway.is_live() && self.feed.is_up(), "the links stand");
-        let author = Text::new(b"test").unwrap();
-        let command = Command { author, kind: CommandKind::Arm, authenticated: Flag::Yes, ..Command::default() };
-        self.engine(false, &EngineInput::Command(&command));
+        let gate = self.engine.gate();
+        let (brake, limits) = (gate.brake().version(), gate.limits().version);
+        let text = Throwaway::new(1).arm(brake, limits, self.now.wall, "a test with throw-away keys");
+        for part in Document::cut(self.now.mono, Text::EMPTY, DocumentKind::Arm, &text).unwrap() {
+            self.engine(false, &EngineInput::Document(&part));
+        }
+        assert_eq!(self.engine.gate().brake().global(), State::Active);
         self.settle();
     }
 

@@ -9,6 +9,7 @@ use crate::node::plan::Plan;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
 use keel_core::units::{Notional, parse_decimal};
+use keel_risk::consent::{Name, People};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -39,6 +40,28 @@ pub struct Config {
     /// What no order may exceed.
     #[serde(default)]
     pub limits: Limits,
+    /// Who may release the brake and change the limits: names, and public keys as `keel keys new` prints them.
+    #[serde(default)]
+    pub people: std::collections::BTreeMap<String, String>,
+    /// What value at risk is taken over.
+    #[serde(default)]
+    pub scenarios: Scenarios,
+}
+
+/// What value at risk is taken over.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenarios {
+    /// A file of daily returns: the columns `date` and one an instrument. Absent: the venue's daily closes.
+    pub file: Option<PathBuf>,
+    /// Days asked of the venue.
+    pub days: u64,
+}
+
+impl Default for Scenarios {
+    fn default() -> Self {
+        Self { file: None, days: 500 }
+    }
 }
 
 /// Addresses of the venue. All four must belong to the same environment.
@@ -153,6 +176,10 @@ pub struct Limits {
     pub gross_usdt: Option<Decimal>,
     /// Value of one position if everything open on it filled, USDT.
     pub position_usdt: Option<Decimal>,
+    /// Value at risk of one day at 99 %, if everything open filled, USDT.
+    pub var_usdt: Option<Decimal>,
+    /// Expected shortfall of the same, USDT; at least `var_usdt`.
+    pub shortfall_usdt: Option<Decimal>,
 }
 
 fn default_window() -> u64 {
@@ -213,11 +240,28 @@ impl Config {
             ("limits.order_usdt", self.limits.order_usdt),
             ("limits.gross_usdt", self.limits.gross_usdt),
             ("limits.position_usdt", self.limits.position_usdt),
+            ("limits.var_usdt", self.limits.var_usdt),
+            ("limits.shortfall_usdt", self.limits.shortfall_usdt),
         ] {
             value.map_or(Ok(()), |value| usdt(name, value, 10_000_000_000))?;
         }
+        within("scenarios.days", self.scenarios.days, 250, 4_000, "days")?;
+        self.people()?;
         self.plan()?;
         self.symbols().map(|_| ())
+    }
+
+    /// Those who may release the brake and change the limits.
+    pub fn people(&self) -> Result<Vec<(Name, [u8; 32])>> {
+        let row = |(name, key): (&String, &String)| {
+            let known = Name::new(name.as_bytes()).filter(|name| !name.is_empty());
+            let known = known.with_context(|| format!("people: {name:?} is no name"))?;
+            let bytes = keel_risk::consent::hex(key);
+            Ok((known, bytes.with_context(|| format!("people.{name}: not a public key of 64 hexadecimal digits"))?))
+        };
+        let rows = self.people.iter().map(row).collect::<Result<Vec<_>>>()?;
+        People::new(&rows).map_err(|why| anyhow::anyhow!("people: {why:?}: each key stands once, and is a key"))?;
+        Ok(rows)
     }
 
     /// The plan, parsed.

@@ -1,7 +1,8 @@
 //! `keel demo`: an embedded exchange and a node, over real sockets and TLS, in one process, with no configuration.
 //!
 //! In: nothing, or tapes, a seed, a time. Out: a status line while it runs and a summary at the end, also after Ctrl-C.
-//! It arms itself with throw-away keys and says so; nothing of it reaches a real venue.
+//! It arms itself with the throw-away keys of two people who do not exist, and says so; nothing of it reaches a real venue.
+//! Value at risk is taken over made-up scenarios: the venue is made up too, and has no past.
 //!
 //! `--speed max` is a lockstep run: one frame at a time, on the tape's time, so that two runs with one seed ask for the
 //! same orders and end with the same position. Latencies are real in both.
@@ -10,12 +11,14 @@ use crate::exchange::{self, AUTHORITY, Lockstep, Market, Pace, Speed};
 use crate::node::board::{Board, Cell};
 use crate::node::clock::{Stopwatch, Virtual};
 use crate::node::lockstep::Quiescence;
+use crate::node::door;
 use crate::node::run::{self, Running, Setup, Venue};
+use crate::node::scenarios::Source;
 use crate::node::thread::{Stop, nap};
 use crate::node::{plan::Plan, run::Pace as NodePace};
 use crate::summary::Summary;
 use anyhow::{Context, Result, bail, ensure};
-use keel_core::event::CommandKind;
+use keel_core::event::{CommandKind, DocumentKind};
 use keel_core::ids::Symbol;
 use keel_core::sizing::Sizing;
 use keel_core::strategy::QuoterParams;
@@ -24,6 +27,7 @@ use keel_feed::session::{Config as FeedConfig, Topics};
 use keel_gateway::sign::Signer;
 use keel_journal::Options;
 use keel_risk::limits::{Limits, MarkSource};
+use keel_risk::throwaway::Throwaway;
 use keel_risk::trips::{Cause, Ladder};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -35,6 +39,8 @@ use std::time::Duration;
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long open orders may take to end.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
+/// Times it signs again because the brake moved meanwhile.
+const ATTEMPTS: u32 = 5;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// Seconds a demo without a tape runs when nobody says.
@@ -214,6 +220,8 @@ fn start_node(
         quoter: QuoterParams::default(),
         sizing: Sizing::default(),
         limits: limits(),
+        scenarios: Source::Generated(args.seed),
+        people: Throwaway::new(args.seed).rows(),
         http: args.http,
         pace,
         config: [0; 32],
@@ -225,7 +233,7 @@ fn start_node(
 
 /// The demo account's limits, with room for a quoter's messages: its exchange grants 1,200 a second.
 fn limits() -> Limits {
-    let mut limits = Limits::demo().without_tail();
+    let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (100, 40, 10);
     (limits.execution_window, limits.mark) = (1_000, MarkSource::TickerOrMid);
     // a tape may hold books alone, and quiet ones
@@ -256,10 +264,7 @@ fn trade(
             READY_WITHIN.as_secs()
         );
     }
-    node.command(CommandKind::Arm, "demo")?;
-    if matches!(args.speed, Speed::Max) {
-        wait(READY_WITHIN, || step.quiescent_commands() || over(&node));
-    }
+    arm(args, &mut node, step, &over)?;
     venue.release();
     if !args.json {
         println!("keel demo: throw-away keys, an exchange of its own on {}; Ctrl-C ends it", venue.address);
@@ -287,15 +292,31 @@ fn trade(
     Ok(node)
 }
 
+/// Signs for two people who do not exist, for the state of the brake they would have seen.
+fn arm(args: &Args, node: &mut Running, step: &Step, over: &dyn Fn(&Running) -> bool) -> Result<()> {
+    let people = Throwaway::new(args.seed);
+    for _ in 0..ATTEMPTS {
+        let (brake, answered) = (node.board.get(Cell::BrakeVersion), node.board.get(Cell::Answered));
+        let limits = u32::try_from(node.board.get(Cell::LimitsVersion)).unwrap_or(0);
+        let text = people.arm(brake, limits, node.wall(), "a demonstration with throw-away keys");
+        node.bring(DocumentKind::Arm, "demo", &text)?;
+        wait(READY_WITHIN, || (node.board.get(Cell::Answered) > answered && (args.speed != Speed::Max || step.has_heard(node))) || over(node));
+        if node.board.get(Cell::Doubt) == 0 || over(node) {
+            return Ok(());
+        }
+    }
+    bail!("the gate did not release the brake: {}", door::doubt_text(node.board.get(Cell::Doubt)))
+}
+
 /// The shutdown was taken in: nothing is on its way any more.
 fn ended(node: &Running) -> bool {
     node.board.rings().iter().all(|(_, ring)| ring.pushed() == ring.finished())
 }
 
 impl Step {
-    /// The node has taken in what the front door was told.
-    fn quiescent_commands(&self) -> bool {
-        self.node.get().is_some_and(|node| node.rings.iter().all(|ring| ring.pushed() == ring.finished()))
+    /// The node has taken in what it was told.
+    fn has_heard(&self, node: &Running) -> bool {
+        node.board.rings().iter().all(|(_, ring)| ring.pushed() == ring.finished())
     }
 }
 

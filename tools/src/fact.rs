@@ -4,16 +4,17 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, ExecKind, Fill, Flag,
-    Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind,
-    OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent, SentOutcome, Side, Start, Stop, Ticker,
-    TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
+    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, Document,
+    DocumentKind, ExecKind, Fill, Flag, Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation,
+    NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent,
+    SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
 use keel_core::units::{DecimalText, Mono, Notional, Px, Qty, Wall};
 use keel_journal::Entry;
 use keel_risk::decision::{Class, Decision};
+use keel_risk::notice::{Answer, Fortune, Trip, Unwind};
 use keel_risk::refusal::{Refusal, Slot};
 use serde_json::json;
 
@@ -168,7 +169,8 @@ show! {
 
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
-    SentOutcome, CommandKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    SentOutcome, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    keel_risk::brake::Reason, keel_risk::notice::ScopeKind, keel_risk::notice::Stage, keel_risk::consent::Doubt,
 }
 
 impl<const N: usize> Show for Text<N> {
@@ -205,7 +207,9 @@ fn order(order: &Order) -> Fields {
     fields!(order; client cause px qty instrument strategy op side kind tif reduce_only bound model signal_age)
 }
 
-fn decision(decision: &Decision) -> Fields {
+/// A decision's fields: what was asked, every check with its value and limit.
+#[must_use]
+pub fn decision_fields(decision: &Decision) -> Fields {
     let mut all = order(&decision.order);
     let failures: Vec<_> = decision.failures().map(Refusal::name).collect();
     all.push(("failing", Value::Text(failures.join(","))));
@@ -238,6 +242,12 @@ fn ticker(fact: &Ticker) -> Fields {
     rates(&mut own, [("funding_rate", fact.funding_rate)]);
     own.extend(fields!(fact; next_funding open_interest volume_24h high_24h low_24h instrument));
     market(&fact.origin, own)
+}
+
+fn document(fact: &Document) -> Fields {
+    let mut all = fields!(fact; recv author kind part parts len);
+    all.push(("bytes", Value::Text(String::from_utf8_lossy(fact.text()).into_owned())));
+    all
 }
 
 fn instrument(fact: &Instrument) -> Fields {
@@ -286,8 +296,20 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
-        Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision),
+        Kind::Document => read(bytes).as_ref().map(document),
+        Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision_fields),
         Kind::NotSized => read::<NotSized>(bytes).map(|fact| order(&fact.order)),
+        Kind::Trip => plain!(Trip; version measured limit limits id scope before after reason author at),
+        Kind::Answer => plain!(Answer; version limits document doubt author),
+        Kind::Fortune => read::<Fortune>(bytes).map(|fact| {
+            let mut all = Vec::new();
+            rates(&mut all, [("unit_value", fact.unit_value), ("highest", fact.highest)]);
+            all.extend(fields!(fact; day));
+            rates(&mut all, [("day_value", fact.day_value)]);
+            all.extend(fields!(fact; equity));
+            all
+        }),
+        Kind::Unwind => plain!(Unwind; position theirs px mark mid since instrument stage reason bound),
         Kind::Start => plain!(Start; mono wall seed run pid config build),
         Kind::Instrument => read(bytes).as_ref().map(instrument),
         Kind::Stop => plain!(Stop; mono wall open_orders),
@@ -348,7 +370,11 @@ mod tests {
             NotSized,
             Start,
             Stop,
-            Instrument
+            Instrument,
+            Trip,
+            Answer,
+            Fortune,
+            Unwind
         );
         let ticker = Ticker::default();
         check(&ticker, &format!("{ticker:?}"), &["origin", "px", "qty"]);

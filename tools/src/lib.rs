@@ -4,17 +4,21 @@
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
 pub mod archive;
+pub mod brake;
 pub mod checkpoint;
 pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod exchange;
 pub mod fact;
+pub mod keys;
+pub mod limits;
 pub mod live;
 pub mod moment;
 pub mod node;
 pub mod prove;
 pub mod record;
+pub mod replay;
 pub mod risk;
 pub mod summary;
 pub mod tail;

@@ -1,13 +1,13 @@
 //! `keel run`: a node at the venue a configuration file names.
 //!
-//! It begins halted. With `--arm NAME` the person of that name lets it trade once the links stand and the account was
-//! compared; without it the node watches and records, and places nothing. Ctrl-C or SIGTERM cancels every open order
-//! and ends with the summary.
+//! It begins halted, and watches and records, and places nothing, until two of the people in its configuration sign a
+//! request to release the brake (`keel brake`). Ctrl-C or SIGTERM cancels every open order and ends with the summary.
 
 use crate::config::{Config, notional};
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
-use crate::node::run::{self, Pace, Running, Setup, Venue};
+use crate::node::run::{self, Pace, Setup, Venue};
+use crate::node::scenarios::Source;
 use crate::node::thread::{Stop, nap};
 use crate::summary::Summary;
 use anyhow::{Context, Result, ensure};
@@ -33,9 +33,6 @@ pub struct Args {
     /// The configuration; deploy/keel.toml is one to start from.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Let it trade, in this person's name. Without it the node only watches.
-    #[arg(long, value_name = "NAME")]
-    pub arm: Option<String>,
     /// Check the configuration and the secrets, then end.
     #[arg(long)]
     pub check: bool,
@@ -56,10 +53,12 @@ pub fn run(args: &Args) -> Result<()> {
     let watch = Stopwatch::new();
     let from = watch.ticks();
     let mut node = run::start(setup)?;
-    tracing::info!(run = node.run, http = ?node.http, "node started, halted");
-    attend(&mut node, args, &stop)?;
+    tracing::info!(run = node.run, http = ?node.http, "node started, halted; keel brake releases it");
+    while !stop.is_raised() && !node.stop.is_raised() {
+        nap(LOOK);
+    }
     tracing::info!("ending: cancelling what is open");
-    node.command(CommandKind::Shutdown, args.arm.as_deref().unwrap_or("node"))?;
+    node.command(CommandKind::Shutdown, "node")?;
     let asked = watch.ticks();
     while node.board.get(Cell::OpenOrders) > 0 && !node.stop.is_raised() && seconds(&watch, asked) < QUIET_WITHIN {
         nap(LOOK);
@@ -72,26 +71,12 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Arms when asked to and ready; returns when it is time to end.
-fn attend(node: &mut Running, args: &Args, stop: &Stop) -> Result<()> {
-    let mut armed = false;
-    while !stop.is_raised() && !node.stop.is_raised() {
-        if let (Some(name), false, true) = (&args.arm, armed, node.is_ready()) {
-            node.command(CommandKind::Arm, name)?;
-            tracing::info!("armed in the name of {name}");
-            armed = true;
-        }
-        nap(LOOK);
-    }
-    Ok(())
-}
-
 #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
 fn seconds(watch: &Stopwatch, from: u64) -> f64 {
     watch.nanos(from, watch.ticks()) as f64 / 1e9
 }
 
-fn setup(config: &Config) -> Result<Setup> {
+pub(crate) fn setup(config: &Config) -> Result<Setup> {
     let (key, secret) = (config.keys.key.read()?, config.keys.secret.read()?);
     let quoter = &config.quoter;
     Ok(Setup {
@@ -127,14 +112,20 @@ fn setup(config: &Config) -> Result<Setup> {
             participation: config.sizing.participation_permille,
         },
         limits: limits(config)?,
+        scenarios: match &config.scenarios.file {
+            Some(path) => Source::File(path.clone()),
+            None => Source::Venue(usize::try_from(config.scenarios.days)?),
+        },
+        people: config.people()?,
         http: Some(config.http.listen),
         pace: Pace::Real,
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }
 
-fn limits(config: &Config) -> Result<Limits> {
-    let mut limits = Limits::demo().without_tail();
+/// The first version of the limits: later ones are signed.
+pub(crate) fn limits(config: &Config) -> Result<Limits> {
+    let mut limits = Limits::demo();
     if let Some(value) = config.limits.order_usdt {
         limits.instrument.max_order_value = notional(value)?;
         limits.instrument.max_resting_value = limits.instrument.max_order_value;
@@ -145,6 +136,10 @@ fn limits(config: &Config) -> Result<Limits> {
     if let Some(value) = config.limits.gross_usdt {
         limits.max_gross = notional(value)?;
         limits.max_net = limits.max_net.min(limits.max_gross);
+    }
+    if let Some(tail) = &mut limits.tail {
+        tail.max_loss = config.limits.var_usdt.map_or(Ok(tail.max_loss), notional)?;
+        tail.max_shortfall = config.limits.shortfall_usdt.map_or(Ok(tail.max_shortfall.max(tail.max_loss)), notional)?;
     }
     limits.check().map_err(|why| anyhow::anyhow!("limits: {why:?}"))?;
     Ok(limits)

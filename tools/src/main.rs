@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
+use keel_tools::{
+    archive, brake, checkpoint, decode, demo, exchange, keys, limits, live, prove, record, replay, risk, tail, verify,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,10 +24,18 @@ enum Job {
     Demo(demo::Args),
     /// Trade at a venue, as a configuration file says.
     Run(live::Args),
+    /// The brake of a running node: where it stands, stop it, release it.
+    Brake(brake::Args),
+    /// The limits: what they are, how they came to be, and the way to new ones.
+    Limits(limits::Args),
+    /// People's keys: make one, sign with it.
+    Keys(keys::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
     Tail(tail::Args),
+    /// Run the engine over a journal again and compare every decision; or ask what other limits would have changed.
+    Replay(replay::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -60,8 +70,12 @@ fn perform(job: &Job) -> Result<()> {
     match job {
         Job::Demo(args) => demo::run(args),
         Job::Run(args) => live::run(args),
+        Job::Brake(args) => brake::run(args),
+        Job::Limits(args) => limits::run(args),
+        Job::Keys(args) => keys::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

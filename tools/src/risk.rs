@@ -103,6 +103,13 @@ fn name(path: &Path) -> String {
     format!("in {}", path.display())
 }
 
+/// Daily returns of each instrument in a table, from a file as [`Args::returns`] names one.
+pub fn returns_of(path: &Path, table: &keel_core::instrument::Instruments) -> anyhow::Result<Vec<(Symbol, Vec<f64>)>> {
+    let mut series = read_returns(&read(path)?).with_context(|| name(path))?.series;
+    series.retain(|(symbol, _)| table.by_symbol(symbol.bytes()).is_some());
+    Ok(series)
+}
+
 /// Days and one series a coin.
 #[derive(Debug, PartialEq)]
 struct Returns {

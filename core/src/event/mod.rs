@@ -19,7 +19,7 @@ pub mod market;
 pub mod order;
 pub mod system;
 
-pub use command::{Command, CommandKind, Timer};
+pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
     Reconciliation, Resolution, Sent, SentOutcome, VenuePosition, Wallet,
@@ -82,9 +82,14 @@ pub enum Kind {
     Difference = 209,
     Command = 301,
     Timer = 302,
+    Document = 303,
     Approved = 401,
     Refused = 402,
     NotSized = 403,
+    Trip = 404,
+    Answer = 405,
+    Fortune = 406,
+    Unwind = 407,
     Start = 501,
     Instrument = 502,
     Stop = 503,
@@ -93,7 +98,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -113,9 +118,14 @@ impl Kind {
         Self::Difference,
         Self::Command,
         Self::Timer,
+        Self::Document,
         Self::Approved,
         Self::Refused,
         Self::NotSized,
+        Self::Trip,
+        Self::Answer,
+        Self::Fortune,
+        Self::Unwind,
         Self::Start,
         Self::Instrument,
         Self::Stop,

@@ -107,16 +107,21 @@ fn weeks_begin_on_monday() {
     }
 }
 
-fn shared(file: &str) -> Option<String> {
+pub(super) fn shared_path(file: &str) -> Option<std::path::PathBuf> {
     let folder = std::env::var_os("KEEL_SHARED").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         std::path::PathBuf::from,
     );
-    let text = std::fs::read_to_string(folder.join(file)).ok();
-    if text.is_none() {
-        println!("SKIPPED: recorded data not found ({})", folder.join(file).display());
+    let path = folder.join(file);
+    if path.exists() {
+        return Some(path);
     }
-    text
+    println!("SKIPPED: recorded data not found ({})", path.display());
+    None
+}
+
+pub(super) fn shared(file: &str) -> Option<String> {
+    shared_path(file).map(|path| std::fs::read_to_string(path).unwrap())
 }
 
 #[test]

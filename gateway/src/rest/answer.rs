@@ -5,9 +5,8 @@ use crate::decode::{
     Answered, DecodeError, Decoder, ExecRow, OrderRow, PositionRow, Scalar, Source, WalletRow, code, json, part,
 };
 use keel_core::event::{Ack, Channel, ExecEvent, Flag};
-use keel_core::ids::{ClientId, Symbol, Text, VenueId};
-use keel_core::instrument::Instrument;
-use keel_core::units::{Notional, Px, Qty, Wall};
+use keel_core::ids::{ClientId, Symbol, VenueId};
+use keel_core::units::Wall;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -80,15 +79,6 @@ pub struct Account {
 pub enum Answer {
     /// The venue's clock.
     Time(Wall),
-    /// Instruments that fit our units, and the next page.
-    Instruments {
-        /// In the venue's order; ids are not assigned yet.
-        rows: Vec<Instrument>,
-        /// Symbols whose numbers do not fit.
-        misfits: Vec<Symbol>,
-        /// Next page; empty at the end.
-        next: String,
-    },
     /// Our fees.
     Fees(Vec<Fee>),
     /// Facts were handed to the sink.
@@ -192,7 +182,6 @@ fn read(
 ) -> Result<Answer, DecodeError> {
     match call {
         Call::Time => Ok(Answer::Time(time(part(result)?)?)),
-        Call::Instruments { .. } => instruments(&part(result)?),
         Call::FeeRate => fees(&part(result)?),
         Call::OpenOrders { .. } | Call::FindOrder { .. } | Call::FindClosed { .. } => {
             let page: Page<'_, OrderRow<'_>> = required(result)?;
@@ -346,100 +335,6 @@ fn key(row: &KeyRow<'_>) -> Result<KeyFacts, DecodeError> {
         kyc_region: string(row.kyc_region),
         unified: row.uta.text() == b"1",
         master: row.is_master.flag().is_set(),
-    })
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct InstrumentRow<'a> {
-    #[serde(borrow)]
-    symbol: Scalar<'a>,
-    contract_type: Scalar<'a>,
-    status: Scalar<'a>,
-    quote_coin: Scalar<'a>,
-    settle_coin: Scalar<'a>,
-    funding_interval: Scalar<'a>,
-    is_pre_listing: Scalar<'a>,
-    leverage_filter: LeverageFilter<'a>,
-    price_filter: PriceFilter<'a>,
-    lot_size_filter: LotSizeFilter<'a>,
-    risk_parameters: RiskParameters<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct LeverageFilter<'a> {
-    #[serde(borrow)]
-    max_leverage: Scalar<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PriceFilter<'a> {
-    #[serde(borrow)]
-    min_price: Scalar<'a>,
-    max_price: Scalar<'a>,
-    tick_size: Scalar<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct LotSizeFilter<'a> {
-    #[serde(borrow)]
-    min_order_qty: Scalar<'a>,
-    max_order_qty: Scalar<'a>,
-    max_mkt_order_qty: Scalar<'a>,
-    qty_step: Scalar<'a>,
-    min_notional_value: Scalar<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RiskParameters<'a> {
-    #[serde(borrow)]
-    price_limit_ratio_x: Scalar<'a>,
-    price_limit_ratio_y: Scalar<'a>,
-}
-
-fn instruments(page: &Page<'_, InstrumentRow<'_>>) -> Result<Answer, DecodeError> {
-    let (mut rows, mut misfits) = (Vec::with_capacity(page.list.len()), Vec::new());
-    for row in &page.list {
-        let ours = row.contract_type.text() == b"LinearPerpetual"
-            && row.quote_coin.text() == b"USDT"
-            && row.settle_coin.text() == b"USDT";
-        if !ours {
-            continue;
-        }
-        let symbol: Symbol = Text::new(row.symbol.text()).ok_or(DecodeError::Id)?;
-        match instrument(row, symbol) {
-            Ok(instrument) if instrument.check().is_ok() => rows.push(instrument),
-            _ => misfits.push(symbol),
-        }
-    }
-    Ok(Answer::Instruments { rows, misfits, next: page.next() })
-}
-
-fn instrument(row: &InstrumentRow<'_>, symbol: Symbol) -> Result<Instrument, DecodeError> {
-    let px = |value: Scalar<'_>| Px::parse(value.text()).map_err(|_| DecodeError::Number);
-    let qty = |value: Scalar<'_>| Qty::parse(value.text()).map_err(|_| DecodeError::Number);
-    let trading = row.status.text() == b"Trading" && row.is_pre_listing.text() != b"true";
-    Ok(Instrument {
-        symbol,
-        tick: px(row.price_filter.tick_size)?,
-        min_px: px(row.price_filter.min_price)?,
-        max_px: px(row.price_filter.max_price)?,
-        step: qty(row.lot_size_filter.qty_step)?,
-        min_qty: qty(row.lot_size_filter.min_order_qty)?,
-        max_qty: qty(row.lot_size_filter.max_order_qty)?,
-        max_market_qty: qty(row.lot_size_filter.max_mkt_order_qty)?,
-        min_notional: Notional::from_raw(row.lot_size_filter.min_notional_value.exact()?),
-        band_x: row.risk_parameters.price_limit_ratio_x.exact()?,
-        band_y: row.risk_parameters.price_limit_ratio_y.exact()?,
-        funding_minutes: u32::try_from(row.funding_interval.count()?).map_err(|_| DecodeError::Number)?,
-        max_leverage: u32::try_from(row.leverage_filter.max_leverage.exact()? / (keel_core::units::SCALE / 100))
-            .map_err(|_| DecodeError::Number)?,
-        trading: Flag::from(trading),
-        ..Instrument::default()
     })
 }
 

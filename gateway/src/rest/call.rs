@@ -35,11 +35,6 @@ pub struct Request {
 pub enum Call {
     /// The venue's clock.
     Time,
-    /// What can be traded.
-    Instruments {
-        /// Page.
-        cursor: String,
-    },
     /// Our fees on everything.
     FeeRate,
     /// Every open order settled in USDT.
@@ -106,7 +101,7 @@ impl Call {
     #[must_use]
     pub const fn endpoint(&self) -> Endpoint {
         match self {
-            Self::Time | Self::Instruments { .. } => Endpoint::Market,
+            Self::Time => Endpoint::Market,
             Self::OpenOrders { .. } | Self::FindOrder { .. } => Endpoint::Orders,
             Self::FindClosed { .. } => Endpoint::History,
             Self::Executions { .. } => Endpoint::Executions,
@@ -127,7 +122,7 @@ impl Call {
     #[must_use]
     pub fn request(&self, signer: &Signer, now: Wall) -> Request {
         let (method, path, payload) = self.parts();
-        let public = matches!(self, Self::Time | Self::Instruments { .. });
+        let public = matches!(self, Self::Time);
         let mut headers = if public { Vec::new() } else { Vec::from(signer.headers(now, &payload)) };
         if method == Method::Post {
             headers.push(("Content-Type", "application/json".to_owned()));
@@ -143,9 +138,6 @@ impl Call {
         let post = |path, body: String| (Method::Post, path, body);
         match self {
             Self::Time => get("/v5/market/time", String::new()),
-            Self::Instruments { cursor } => {
-                get("/v5/market/instruments-info", page("category=linear&limit=1000".to_owned(), cursor))
-            }
             Self::FeeRate => get("/v5/account/fee-rate", "category=linear".to_owned()),
             Self::OpenOrders { cursor } => get(
                 "/v5/order/realtime",

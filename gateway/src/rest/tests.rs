@@ -7,10 +7,8 @@ use crate::sign::Signer;
 use crate::testing::{captures, instruments, now};
 use keel_core::event::{ExecEvent, Op, Order, OrderKind, TimeInForce};
 use keel_core::ids::{ClientId, Symbol};
-use keel_core::instrument::Instruments;
 use keel_core::units::{Px, Qty, Wall};
 
-const INSTRUMENTS: &str = r#"{"retCode":0,"retMsg":"OK","result":{"category":"linear","list":[{"symbol":"ABCUSDT","symbolId":900,"contractType":"LinearPerpetual","status":"Trading","baseCoin":"ABC","quoteCoin":"USDT","settleCoin":"USDT","launchTime":"1700000000000","deliveryTime":"0","priceScale":"2","leverageFilter":{"minLeverage":"1","maxLeverage":"25.00","leverageStep":"0.01"},"priceFilter":{"minPrice":"0.01","maxPrice":"1999.98","tickSize":"0.01"},"lotSizeFilter":{"minOrderQty":"0.1","maxOrderQty":"40000.0","maxMktOrderQty":"9000.0","qtyStep":"0.1","minNotionalValue":"5"},"fundingInterval":480,"isPreListing":false,"preListingInfo":null,"riskParameters":{"priceLimitRatioX":"0.02","priceLimitRatioY":"0.04"}},{"symbol":"ABCPERP","contractType":"LinearPerpetual","quoteCoin":"USDC","settleCoin":"USDC"},{"symbol":"TINYUSDT","contractType":"LinearPerpetual","status":"Trading","quoteCoin":"USDT","settleCoin":"USDT","priceFilter":{"minPrice":"0.0000000001","maxPrice":"1","tickSize":"0.0000000001"}}],"nextPageCursor":"n%3A1"},"retExtInfo":{},"time":1900000000200}"#;
 const KEY: &str = r#"{"retCode":0,"retMsg":"","result":{"id":"1","readOnly":0,"permissions":{"ContractTrade":["Order","Position"],"Spot":[],"Wallet":["AccountTransfer","Withdraw"],"NextMonth":[1]},"ips":["203.0.113.9"],"deadlineDay":-2,"expiredAt":"1970-01-01T00:00:00Z","uta":1,"userID":24617703,"isMaster":true,"kycLevel":"LEVEL_1","kycRegion":"MYS"},"retExtInfo":{},"time":1}"#;
 
 fn read(call: &Call, status: u16, body: &str) -> (Result<Answer, RestError>, Vec<ExecEvent>) {
@@ -62,20 +60,6 @@ fn an_order_by_rest_is_the_order_by_socket() {
             assert_eq!(frame["args"][0], body, "{op:?} {kind:?}");
         }
     }
-}
-
-#[test]
-fn instruments_that_fit_are_listed_and_the_others_named() {
-    let call = Call::Instruments { cursor: String::new() };
-    let (Ok(Answer::Instruments { rows, misfits, next }), _) = read(&call, 200, INSTRUMENTS) else { panic!() };
-    assert_eq!((rows.len(), misfits, next.as_str()), (1, vec![Symbol::new(b"TINYUSDT").unwrap()], "n%3A1"));
-    let row = &rows[0];
-    assert_eq!(
-        (row.tick, row.step, row.max_leverage),
-        (Px::parse(b"0.01").unwrap(), Qty::parse(b"0.1").unwrap(), 2_500)
-    );
-    assert_eq!((row.band_x, row.band_y, row.trading.is_set()), (2_000_000, 4_000_000, true));
-    assert!(Instruments::new(rows).is_ok());
 }
 
 #[test]

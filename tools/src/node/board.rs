@@ -56,6 +56,13 @@ cells! {
     PrivateLink Gauge "keel_link_private_state" "Private conversation: 0 down, 1 connected, 2 ready";
     TradeLink Gauge "keel_link_trade_state" "Order entry conversation: 0 down, 1 connected, 2 ready";
     Reconciled Gauge "keel_reconciled" "The venue's account was read and compared: 0 no, 1 yes";
+    BrakeState Gauge "keel_brake_state" "The brake: 0 active, 1 reduce only, 2 cancel only, 3 halted";
+    BrakeReason Gauge "keel_brake_reason" "Why it stands there: the code of a reason";
+    BrakeVersion Gauge "keel_brake_version" "Moves with every change of any latch; who re-arms must have seen it";
+    LimitsVersion Gauge "keel_limits_version" "Version of the limits in force";
+    Answered Counter "keel_documents_answered_total" "Signed documents the gate answered";
+    Doubt Gauge "keel_documents_last_doubt" "What it said to the last: 0 done, else the code of a doubt";
+    RiskDrift Gauge "keel_risk_drift_ppb" "Drift of the incremental risk sums against a full recomputation, 1e-9 of the book";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 
@@ -79,6 +86,8 @@ pub struct Row {
     pub venue_age: AtomicU64,
     /// The feed's verdict: 0 waiting, 1 synced, 2 stale.
     pub book_state: AtomicU64,
+    /// How far the brake is with the position: the code of a stage.
+    pub unwind: AtomicU64,
 }
 
 /// All of it.

@@ -9,7 +9,7 @@ use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::event::{Command, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
 use keel_core::ids::{ClientId, Seq};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
@@ -42,6 +42,10 @@ impl TimedLog {
 impl Log for TimedLog {
     type Recorded<T> = <Writer as Log>::Recorded<T>;
 
+    fn stamp(&mut self, now: Now) -> Now {
+        self.writer.stamp(now)
+    }
+
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {
         self.writer.fact(now, cause, fact)
     }
@@ -58,6 +62,16 @@ impl Log for TimedLog {
     }
 }
 
+/// Something at the front door.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "it lives in a ring of its own, and a box would be freed on the hot thread")]
+pub enum Petition {
+    /// A word.
+    Command(Command),
+    /// A part of something signed.
+    Document(Document),
+}
+
 /// Where its facts come from and its orders go.
 #[derive(Debug)]
 pub struct Rings {
@@ -65,8 +79,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From the front door.
-    pub command: Consumer<Command>,
+    /// From those who run the node, and from the front door.
+    pub command: [Consumer<Petition>; 2],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -150,7 +164,7 @@ impl<S: Strategy> EngineAgent<S> {
     }
 
     fn publish(&self) {
-        let counts = self.engine.counts();
+        let (counts, gate) = (self.engine.counts(), self.engine.gate());
         for (cell, value) in [
             (Cell::Facts, counts.facts),
             (Cell::Approved, counts.approved),
@@ -162,6 +176,13 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Unknown, counts.unknown),
             (Cell::OpenOrders, self.engine.desk().orders.open().len() as u64),
             (Cell::LogHealth, self.engine.log_health() as u64),
+            (Cell::BrakeState, gate.brake().global() as u64),
+            (Cell::BrakeReason, gate.brake().worst().reason as u64),
+            (Cell::BrakeVersion, gate.brake().version()),
+            (Cell::LimitsVersion, gate.limits().version.into()),
+            (Cell::Doubt, gate.answered().1 as u64),
+            (Cell::RiskDrift, ppb(gate.drift())),
+            (Cell::Answered, gate.answered().0),
         ] {
             self.board.set(cell, value);
         }
@@ -171,9 +192,16 @@ impl<S: Strategy> EngineAgent<S> {
             row.position.store(seat.position.size.raw(), Ordering::Release);
             row.fees.store(seat.position.fees.raw(), Ordering::Release);
             row.mark.store(mark.raw(), Ordering::Release);
+            row.unwind.store(gate.flatten().stage(seat.instrument.id) as u64, Ordering::Release);
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }
+}
+
+/// A share in 1e-9; one that is no number is the largest there is.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+fn ppb(share: f64) -> u64 {
+    if share.is_nan() { u64::MAX } else { (share * 1e9) as u64 }
 }
 
 impl<S: Strategy> Agent for EngineAgent<S> {
@@ -189,8 +217,12 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             work += 1;
         }
         for _ in 0..BURST {
-            let Some(command) = self.rings.command.pop() else { break };
-            self.take(now, Input::Command(&command));
+            let [own, door] = &mut self.rings.command;
+            let Some(petition) = own.pop().or_else(|| door.pop()) else { break };
+            match &petition {
+                Petition::Command(command) => self.take(now, Input::Command(command)),
+                Petition::Document(document) => self.take(now, Input::Document(document)),
+            };
             work += 1;
         }
         for _ in 0..BURST {

@@ -1,4 +1,5 @@
-//! What is asked of the venue before anything starts: its clock, its instruments, our fees, and that it never re-prices.
+//! What is asked of the venue before anything starts: its clock, its instruments, our fees, past days, and that it never
+//! re-prices.
 //!
 //! Everything here blocks and everything here refuses: a node that does not know what it trades does not start.
 
@@ -6,15 +7,24 @@ use super::clock::system_wall;
 use super::rest::Client;
 use super::run::Pace;
 use anyhow::{Context, Result, bail, ensure};
-use keel_core::ids::Symbol;
+use keel_core::ids::{InstrumentId, Symbol};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::units::Wall;
+use keel_feed::bars::Series;
+use keel_feed::bars::page::Question;
+use keel_feed::instruments as listing;
 use keel_gateway::decode::{Decoder, Source};
-use keel_gateway::rest::{Answer, Call, Fee};
+use keel_gateway::rest::{Answer, Call, Fee, Method, Request};
 use keel_gateway::sign::Signer;
 
 /// How far our clock may be from the venue's, nanoseconds: its forward edge is a hard second.
 const MAX_CLOCK_OFFSET: u64 = 500_000_000;
+/// Pages of one list that are asked for before the venue is taken to be going in circles.
+const MAX_PAGES: usize = 64;
+/// Minutes of a daily candle.
+const DAILY: u16 = 1440;
+/// An instrument whose newest closed day ended longer ago than this has no history to judge today by, nanoseconds.
+const OLDEST_DAY: u64 = 3 * 86_400_000_000_000;
 
 /// Someone who asks.
 #[derive(Clone, Copy, Debug)]
@@ -54,19 +64,74 @@ impl Inquiry<'_> {
 
     fn listed(&self, symbols: &[Symbol]) -> Result<Vec<Instrument>> {
         let (mut rows, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let Answer::Instruments { rows: page, misfits, next } = self.ask(&Call::Instruments { cursor })? else {
-                bail!("the venue did not list its instruments");
-            };
-            if let Some(misfit) = symbols.iter().find(|symbol| misfits.contains(symbol)) {
-                bail!("the numbers of {misfit} do not fit: take it out of the symbols");
+        for _ in 0..MAX_PAGES {
+            let body = self.fetch(&listing::path_and_query(&cursor))?;
+            let page = listing::parse(&body).map_err(|why| {
+                anyhow::anyhow!("the venue's list of instruments was refused or not understood: {why:?}")
+            })?;
+            if let Some((symbol, why)) = page.refused.iter().find(|(symbol, _)| symbols.contains(symbol)) {
+                bail!("the numbers of {symbol} do not fit ({why:?}): take it out of the symbols");
             }
-            rows.extend(page.into_iter().filter(|row| symbols.contains(&row.symbol)));
-            if next.is_empty() {
+            rows.extend(page.rows.into_iter().filter(|row| symbols.contains(&row.symbol)));
+            if page.cursor.is_empty() {
                 return Ok(rows);
             }
-            cursor = next;
+            cursor = page.cursor;
         }
+        bail!("the venue's list of instruments does not end after {MAX_PAGES} pages");
+    }
+
+    /// The last `days` closed days of each symbol, validated; what does not hold together is left out and logged. Put
+    /// side by side by [`keel_feed::bars::table::Table::align`], they are the past returns of a value at risk.
+    pub fn daily_closes(&self, symbols: &[Symbol], days: usize) -> Result<Vec<(Symbol, Series)>> {
+        symbols.iter().map(|symbol| Ok((*symbol, self.days_of(*symbol, days)?))).collect()
+    }
+
+    fn days_of(&self, symbol: Symbol, days: usize) -> Result<Series> {
+        let question = Question { symbol, instrument: InstrumentId::default(), minutes: DAILY };
+        let (mut bars, mut refused, mut time, mut end) = (Vec::new(), Vec::new(), Wall::default(), None);
+        // One day more than asked: returns need the close before the first.
+        while bars.len() <= days + 1 {
+            let path = question.path_and_query(end).context("the venue has no daily candles")?;
+            let page = question.parse(&self.fetch(&path)?).map_err(|why| {
+                anyhow::anyhow!("the daily candles of {symbol} were refused or not understood: {why:?}")
+            })?;
+            time = time.max(page.time);
+            let older = page.older();
+            bars.extend(page.bars);
+            refused.extend(page.refused);
+            if older.is_none() || end.is_some_and(|end| older >= Some(end)) {
+                break;
+            }
+            end = older;
+        }
+        bars.sort_by_key(|bar| bar.start);
+        let mut series = Series::new(DAILY, days + 1);
+        for bar in &bars {
+            let _ = series.accept(bar);
+        }
+        for (start, why) in &refused {
+            tracing::warn!("{symbol}: the candle of {} is none: {why:?}", start.millis());
+        }
+        for (bar, why) in series.quarantine() {
+            tracing::warn!("{symbol}: the candle of {} is in quarantine: {why:?}", bar.start.millis());
+        }
+        if let Some(last) = series.last()
+            && time.since(last.start) > OLDEST_DAY + u64::from(DAILY) * 60_000_000_000
+        {
+            tracing::warn!("{symbol}: its days end at {}: no history to judge today by", last.start.millis());
+            return Ok(Series::new(DAILY, days + 1));
+        }
+        Ok(series)
+    }
+
+    /// The body of a public answer.
+    fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>> {
+        let path_and_query = path_and_query.to_owned();
+        let (method, headers, body) = (Method::Get, Vec::new(), String::new());
+        let reply = self.client.call(&Request { method, path_and_query, headers, body })?;
+        ensure!(reply.status == 200, "the venue answered with HTTP status {}", reply.status);
+        Ok(reply.body)
     }
 
     fn ask(&self, call: &Call) -> Result<Answer> {
@@ -89,3 +154,6 @@ fn with_fees(symbol: Symbol, rows: &[Instrument], fees: &[Fee]) -> Result<Instru
     (row.taker_fee, row.maker_fee) = (fee.taker, fee.maker);
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,11 @@
 
 pub mod board;
 pub mod clock;
+pub mod door;
 pub mod engine;
 pub mod feed;
+pub mod genesis;
+pub mod heritage;
 pub mod http;
 pub mod inquiry;
 pub mod journal;
@@ -21,6 +24,7 @@ pub mod orders;
 pub mod plan;
 pub mod rest;
 pub mod run;
+pub mod scenarios;
 pub mod thread;
 pub mod wire;
 

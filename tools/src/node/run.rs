@@ -9,8 +9,11 @@
 
 use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
-use super::engine::{EngineAgent, TimedLog};
+use super::door::Door;
+use super::engine::{EngineAgent, Petition, TimedLog};
 use super::feed::FeedAgent;
+use super::genesis::{Character, Genesis};
+use super::heritage::Heritage;
 use super::http::Http;
 use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
@@ -22,24 +25,24 @@ use super::plan::Plan;
 use super::rest::{Client, Courier};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
-use super::{Part, Report, Timed, engine};
+use super::{Part, Report, Timed, engine, scenarios};
 use anyhow::{Context, Result, bail};
-use keel_core::engine::Engine;
-use keel_core::event::{Command, CommandKind, Flag, MarketEvent, Start, Stop as Ended};
+use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
 use keel_core::permit::Log;
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
-use keel_core::units::Now;
+use keel_core::units::{Now, Wall};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
-use keel_journal::{Options, Reader, Writer};
-use keel_risk::{Gate, limits::Limits};
+use keel_journal::{Options, Writer};
+use keel_risk::consent::Name;
+use keel_risk::{Scenarios, limits::Limits};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -104,8 +107,12 @@ pub struct Setup {
     pub quoter: QuoterParams,
     /// What orders are cut to.
     pub sizing: Sizing,
-    /// What no order may exceed.
+    /// What no order may exceed, until people sign a later version.
     pub limits: Limits,
+    /// What value at risk is taken over; needed when the limits bound it.
+    pub scenarios: scenarios::Source,
+    /// Names and public keys of those who may release the brake and change the limits.
+    pub people: Vec<(Name, [u8; 32])>,
     /// `/metrics` and `/healthz`.
     pub http: Option<SocketAddr>,
     /// Where time comes from.
@@ -126,7 +133,7 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// Run number.
     pub run: u32,
-    command: Producer<Command>,
+    command: Producer<Petition>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
 }
@@ -147,6 +154,8 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     run: u32,
+    genesis: Genesis,
+    heritage: Heritage,
 }
 
 /// Starts a node.
@@ -154,6 +163,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
+    let scenarios = setup.scenarios.load(&inquiry, &instruments)?;
     let watch = Stopwatch::new();
     let (mut clock, virtual_clock) = match &setup.pace {
         Pace::Real => (Clock::real(&watch), Arc::default()),
@@ -163,15 +173,18 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
     let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
-    let run = next_run(&setup.data_dir)?;
-    first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+    let heritage = Heritage::read(&setup.data_dir)?;
+    let run = heritage.next_run()?;
+    let genesis = genesis(&setup, heritage.limits()?, scenarios);
+    first_records(&mut writer, clock.now(), run, &setup, &instruments, &genesis)?;
 
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, genesis, heritage };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
+    let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -179,20 +192,17 @@ pub fn start(setup: Setup) -> Result<Running> {
         ("exec", exec_gauge),
         ("order", order_gauge),
         ("command", command_gauge),
+        ("door", knock_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
+    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?;
+    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
-        (
-            "engine",
-            Box::new(
-                common
-                    .engine(writer, engine::Rings { market: market_in, exec: exec_in, command: command_in, order })?,
-            ),
-        ),
+        ("engine", Box::new(common.engine(writer, taken)?)),
         (
             "orders",
             Box::new(
@@ -204,7 +214,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
+    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)])?;
     let (board, traffic) = (common.board, common.traffic);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
@@ -232,12 +242,8 @@ impl Common<'_> {
     }
 
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
-        let gate = Gate::new(self.setup.limits.clone(), &self.instruments, None).map_err(|why| {
-            anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
-        })?;
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
-        let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, log)?;
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
     }
@@ -269,13 +275,13 @@ fn http(setup: &Setup, board: &Arc<Board>, hops: &Arc<LiveHops>) -> Result<Optio
 
 type Threads = Vec<JoinHandle<Vec<Box<dyn Part>>>>;
 
-/// Puts every agent on its thread; the courier, who may block, on one of its own.
+/// Puts every agent on its thread; the courier, who may block, and the door, whom nobody may block, on threads of their own.
 fn raise_curtain(
     setup: &Setup,
     clock: &Clock,
     stop: &Stop,
     mut cast: Vec<(&str, Box<dyn Part>)>,
-    courier: Courier,
+    aside: [Box<dyn Part>; 2],
 ) -> Result<(Threads, Vec<Arc<AtomicU64>>)> {
     let (mut threads, mut seen) = (Vec::new(), Vec::new());
     for thread in &setup.plan.threads {
@@ -297,8 +303,10 @@ fn raise_curtain(
         let name = thread.agents.join("+");
         threads.push(spawn(&name, thread.cpu, idle, clock.clone(), stop, noticed, agents)?);
     }
-    let courier: Vec<Box<dyn Part>> = vec![Box::new(courier)];
-    threads.push(spawn("rest", None, Idle::Rest, clock.clone(), stop, Arc::default(), courier)?);
+    for agent in aside {
+        let name = agent.name();
+        threads.push(spawn(name, None, Idle::Rest, clock.clone(), stop, Arc::default(), vec![agent])?);
+    }
     Ok((threads, seen))
 }
 
@@ -311,20 +319,22 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
     })
 }
 
-/// One more than the highest run in the journal. Ids of its orders start with it, so it is never guessed.
-fn next_run(dir: &Path) -> Result<u32> {
-    let mut reader = Reader::open(dir).map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))?;
-    let mut run = 0;
-    while let Some(entry) = reader.poll().map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))? {
-        if entry.kind == Some(keel_core::event::Kind::Start) {
-            let start: Start = keel_core::event::read(entry.payload).context("a start record that cannot be read")?;
-            run = run.max(start.run);
-        }
-    }
-    run.checked_add(1).context("every run number is used up; begin a new journal")
+/// Everything the engine is made from, before it is made. Limits people agreed to stand before those of the
+/// configuration.
+fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
+    let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
+    let limits = agreed.unwrap_or_else(|| setup.limits.clone());
+    Genesis { limits, scenarios, people: setup.people.clone(), character, heir: Seq::NONE }
 }
 
-fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<()> {
+fn first_records(
+    writer: &mut Writer,
+    now: Now,
+    run: u32,
+    setup: &Setup,
+    instruments: &Instruments,
+    genesis: &Genesis,
+) -> Result<()> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -339,7 +349,7 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
     for row in instruments.rows() {
         writer.fact(now, cause, row).map_err(full)?;
     }
-    Ok(())
+    genesis.record(writer, now, cause, instruments).map_err(full)
 }
 
 impl Running {
@@ -348,7 +358,24 @@ impl Running {
         let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
         let recv = self.clock.now().mono;
         let command = Command { recv, author, kind, authenticated: Flag::Yes, ..Command::default() };
-        self.command.push(command).map_err(|_| anyhow::anyhow!("the engine is not taking commands"))
+        self.push(Petition::Command(command))
+    }
+
+    /// Brings a signed document to the engine.
+    pub fn bring(&mut self, kind: DocumentKind, author: &str, text: &[u8]) -> Result<()> {
+        let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
+        let recv = self.clock.now().mono;
+        let parts = Document::cut(recv, author, kind, text).context("a document that is empty or too long")?;
+        parts.into_iter().try_for_each(|part| self.push(Petition::Document(part)))
+    }
+
+    fn push(&mut self, petition: Petition) -> Result<()> {
+        self.command.push(petition).map_err(|_| anyhow::anyhow!("the engine is not taking commands"))
+    }
+
+    /// The wall clock decisions are taken by.
+    pub fn wall(&mut self) -> Wall {
+        self.clock.now().wall
     }
 
     /// Links up and the account compared: trading may begin.

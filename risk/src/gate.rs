@@ -1,7 +1,7 @@
 //! May this order leave?
 //!
 //! In: everything the engine sees, and one order. Out: [`Approved`], the only thing the journal and the gateway accept,
-//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of [`CHECKS`]; each leaves
+//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of the table in `checks`; each leaves
 //! what it measured beside its limit in the [`Decision`].
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! order that shrinks risk held back by a limit it cannot worsen.
 
 use crate::brake::{Brake, Reason, Scope, Standing, State};
-use crate::checks::{CHECKS, Question};
+use crate::checks::Question;
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
 use crate::flatten::{BRAKE, Flatten};
@@ -79,6 +79,8 @@ pub struct Gate {
     readings: Readings,
     drift: f64,
     next_check: Mono,
+    /// When the brake last looked; `None` before its first look.
+    beat: Option<Mono>,
     pub(crate) petitions: petition::Desk,
     pub(crate) flatten: Flatten,
     said: Said,
@@ -86,6 +88,9 @@ pub struct Gate {
     author: Text<39>,
     next_fortune: Mono,
 }
+
+/// Nanoseconds after which a brake that looked once and looks no more is taken for dead: nothing adds risk without it.
+const HEARTBEAT: u64 = 1_000_000_000;
 
 /// How one strategy behaves.
 #[derive(Debug)]
@@ -146,6 +151,7 @@ impl Gate {
             readings: Readings::default(),
             drift: 0.0,
             next_check: Mono::default(),
+            beat: None,
             petitions: petition::Desk::default(),
             flatten: Flatten::new(count),
             said: Said::default(),
@@ -361,6 +367,11 @@ impl Gate {
         }
     }
 
+    /// Does the brake still look?
+    pub(crate) fn is_watched(&self, now: Now) -> bool {
+        self.beat.is_none_or(|beat| now.mono.since(beat) <= HEARTBEAT)
+    }
+
     /// Someone asked: counted whatever comes of it, and windows brought up to now.
     fn note_asking(&mut self, now: Now, order: &Order) {
         if order.op != Op::Cancel {
@@ -393,9 +404,7 @@ impl Gate {
             Err(stranger) => decision.refuse(stranger),
             Ok(question) => {
                 question.describe(&mut decision);
-                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
-                    decision.note(check.code, (check.measure)(&question));
-                }
+                question.answer(&mut decision);
             }
         }
         decision
@@ -521,6 +530,7 @@ impl permit::Gate for Gate {
     }
 
     fn tick(&mut self, now: Now) {
+        self.beat = Some(now.mono);
         self.compare(now);
         self.keep_vigil(now);
         if now.mono < self.next_check {

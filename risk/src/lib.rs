@@ -10,7 +10,7 @@
 //! | code | name | means |
 //! |---|---|---|
 //! | 1 | `Halted` | The brake allows nothing but cancels. |
-//! | 2 | `ReducingOnly` | The brake, or a journal short of room, allows only orders tagged reduce-only. |
+//! | 2 | `ReducingOnly` | The brake, its silence, or a journal short of room allows only orders tagged reduce-only. |
 //! | 3 | `JournalFaulty` | The journal takes no records, so nothing can leave. |
 //! | 4 | `UnknownInstrument` | No such instrument. |
 //! | 5 | `UnknownStrategy` | No such strategy, or it may not trade this instrument. |
@@ -68,6 +68,8 @@ pub mod flatten;
 mod flow;
 pub mod gate;
 pub mod history;
+#[cfg(test)]
+mod knight_tests;
 pub mod latch;
 pub mod limits;
 pub mod models;

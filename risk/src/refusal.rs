@@ -64,7 +64,7 @@ macro_rules! refusals {
 
 refusals! {
     1 Halted Slot::None, "The brake allows nothing but cancels.";
-    2 ReducingOnly Slot::None, "The brake, or a journal short of room, allows only orders tagged reduce-only.";
+    2 ReducingOnly Slot::None, "The brake, its silence, or a journal short of room allows only orders tagged reduce-only.";
     3 JournalFaulty Slot::None, "The journal takes no records, so nothing can leave.";
     4 UnknownInstrument Slot::None, "No such instrument.";
     5 UnknownStrategy Slot::None, "No such strategy, or it may not trade this instrument.";
@@ -143,6 +143,12 @@ mod tests {
             include_str!("lib.rs").contains(&format!("//! |---|---|---|\n{table}\n")),
             "write this into lib.rs:\n{table}"
         );
+    }
+
+    #[test]
+    fn every_code_has_its_check() {
+        // an instrument nobody knows is refused before there is anything to check
+        assert_eq!(crate::checks::COUNT, Refusal::ALL.len() - 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod input;
 mod journal;
 mod keel;
 mod kill;
+mod knight;
 mod replay;
 mod rooms;
 mod tidy;

@@ -27,7 +27,7 @@ use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
 use keel_core::event::{
-    Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
+    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
 };
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::{Instrument, Instruments};
@@ -97,6 +97,13 @@ impl Conduct {
             rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
         }
     }
+}
+
+/// An amend that came after the fill it raced: the market's doing, not the strategy's.
+fn lost_race(ack: &Ack) -> bool {
+    /// The venue's word for an order that does not exist any more.
+    const NO_ORDER: i32 = 110_001;
+    ack.op == Op::Amend && ack.code == NO_ORDER
 }
 
 /// Are there scenarios enough for the tail? Five points of it, counted without a float.
@@ -409,7 +416,7 @@ impl permit::Gate for Gate {
             ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
                 self.behaved(now, fill.client, Reason::Executions, |conduct| &mut conduct.executions);
             }
-            ExecEvent::Ack(ack) if ack.code != 0 && ack.op != Op::Cancel => {
+            ExecEvent::Ack(ack) if ack.code != 0 && ack.op != Op::Cancel && !lost_race(ack) => {
                 self.behaved(now, ack.client, Reason::Rejects, |conduct| &mut conduct.rejects);
             }
             _ => {}

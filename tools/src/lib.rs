@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod drill;
 pub mod exchange;
 pub mod fact;
 pub mod keys;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, brake, checkpoint, decode, demo, exchange, keys, limits, live, prove, record, risk, tail, verify};
+use keel_tools::{archive, brake, checkpoint, decode, demo, drill, exchange, keys, limits, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ enum Job {
     Limits(limits::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
+    /// Play the days that broke others against the brake, and report.
+    Drill(drill::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
@@ -69,6 +71,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Brake(args) => brake::run(args),
         Job::Limits(args) => limits::run(args),
         Job::Keys(args) => keys::run(args),
+        Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),

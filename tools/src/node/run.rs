@@ -213,7 +213,13 @@ pub fn start(setup: Setup) -> Result<Running> {
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)])?;
+    let (threads, seen) = raise_curtain(
+        &setup,
+        &clock,
+        &stop,
+        cast,
+        [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)],
+    )?;
     let (board, traffic) = (common.board, common.traffic);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });

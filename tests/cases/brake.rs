@@ -30,7 +30,8 @@ impl Site {
             std::fs::write(path(name), secret).unwrap();
             std::fs::set_permissions(path(name), PermissionsExt::from_mode(0o600)).unwrap();
         }
-        let returns: String = (0..600).map(|day| format!("{day},0.0{},-0.0{}\n", day % 47 + 1, day % 53 + 1)).collect();
+        let returns: String =
+            (0..600).map(|day| format!("{day:03},0.0{},-0.0{}\n", day % 47 + 1, day % 53 + 1)).collect();
         std::fs::write(path("returns.csv"), format!("date,BTCUSDT,ETHUSDT\n{returns}")).unwrap();
         let people = ["ann", "ben"].map(|name| {
             let made = keel(&["keys", "new", "--name", name, "--out", path(name).to_str().unwrap()]);

@@ -1,6 +1,6 @@
 //! `keel demo` from outside: it trades, it repeats itself, it ends when told.
 
-use crate::keel::{finish, json, keel, shared, signal, start};
+use crate::keel::{json, keel, shared, signal, start};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

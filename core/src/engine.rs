@@ -136,6 +136,7 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         assert!(self.out.is_empty(), "drain poll before the next handle");
         self.counts.facts += 1;
+        let now = self.log.stamp(now);
         let cause = self.note(now, Seq::NONE, &input);
         match input {
             Input::Market(event) => self.market(now, cause, event),
@@ -180,7 +181,10 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         let seat = self.desk.seat(on).ok_or(NotGranted)?;
         let working = named(wish).and_then(|client| self.desk.orders.get(client));
         match self.sizing.size(wish, seat, working) {
-            Ok(order) => self.send(now, Order { cause, strategy: self.strategy.id(), ..order }, ticks),
+            Ok(order) => {
+                let (strategy, (model, signal_age)) = (self.strategy.id(), self.strategy.signal(now));
+                self.send(now, Order { cause, strategy, model, signal_age, ..order }, ticks)
+            }
             Err((order, bound)) => {
                 self.counts.not_sized += 1;
                 self.note(now, cause, &NotSized { order: Order { cause, bound, ..order } });

@@ -87,6 +87,11 @@ pub trait Log {
     /// Proof that `T` stands in the journal.
     type Recorded<T>;
 
+    /// The moment the next record will carry. Decisions are taken at it, so that whoever reads the record can take them
+    /// again to the last bit.
+    fn stamp(&mut self, now: Now) -> Now {
+        now
+    }
     /// Appends a fact; returns its place.
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault>;
     /// Appends a decision and returns it with its proof.

@@ -8,7 +8,7 @@ use crate::event::Side;
 use crate::ids::{ClientId, InstrumentId, MAX_INSTRUMENTS, StrategyId};
 use crate::orders::{State, Working};
 use crate::signal;
-use crate::units::{Mono, Notional, Px};
+use crate::units::{Mono, Notional, Now, Px};
 
 /// Wishes one thought may state; more are dropped, the next thought states them again.
 pub const MAX_WISHES: usize = 8;
@@ -78,6 +78,10 @@ impl Wishes {
 pub trait Strategy {
     /// Its row in the strategy table.
     fn id(&self) -> StrategyId;
+    /// The version of the model that drives it, and the age of its signal in milliseconds; zeros for one that no model does.
+    fn signal(&self, _now: Now) -> (u32, u16) {
+        (0, 0)
+    }
     /// The picture of `instrument` changed: state wishes.
     fn think(&mut self, view: &View<'_>, instrument: InstrumentId, wishes: &mut Wishes);
     /// A wish was refused by sizing, permission or the record: do not repeat it at once.

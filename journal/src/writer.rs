@@ -182,6 +182,8 @@ pub struct Writer {
     last: Seq,
     wall: Wall,
     clock_error: u32,
+    /// Nanoseconds the last stamp is ahead of the clock it was taken from.
+    ahead: u32,
     durability: Durability,
     /// With [`Durability::Sync`]: everything before it is on the medium.
     synced: usize,
@@ -235,6 +237,7 @@ impl Writer {
             last: Seq::NONE,
             wall: Wall::from_nanos(0),
             clock_error: 0,
+            ahead: 0,
             durability: Durability::Window,
             synced: at,
             spare: None,
@@ -292,7 +295,7 @@ impl Writer {
         }
         let wall = now.wall.max(self.wall.after(1));
         let ahead = u32::try_from(wall.since(now.wall)).unwrap_or(u32::MAX);
-        let clock_error = self.clock_error.saturating_add(ahead);
+        let clock_error = self.clock_error.saturating_add(self.ahead).saturating_add(ahead);
         let place = Place { seq: Seq(self.last.0 + 1), mono: now.mono, wall, cause, clock_error };
         let header = Header::new(self.segment.head.salt, kind, place, payload);
         self.segment.map.append(self.at, &header, payload);
@@ -349,6 +352,13 @@ const fn low(limit: usize) -> usize {
 
 impl Log for Writer {
     type Recorded<T> = Recorded<T>;
+
+    #[inline]
+    fn stamp(&mut self, now: Now) -> Now {
+        let wall = now.wall.max(self.wall.after(1));
+        self.ahead = u32::try_from(wall.since(now.wall)).unwrap_or(u32::MAX);
+        Now { wall, ..now }
+    }
 
     #[inline]
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {

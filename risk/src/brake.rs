@@ -85,7 +85,7 @@ pub enum Policy {
 
 macro_rules! reasons {
     ($($code:literal $name:ident $policy:ident, $meaning:literal;)*) => {
-        /// Why a scope stands where it stands. Codes are stable and never reused; the first eight are
+        /// Why a scope stands where it stands. Codes are stable and never reused; the first thirteen are
         /// [`Cause`](crate::trips::Cause).
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
         #[repr(u8)]
@@ -124,6 +124,11 @@ reasons! {
     5 ValueAtRisk Shrink, "Value at risk is beyond its limit.";
     6 Stress Shrink, "The worst catastrophe would cost more than its limit.";
     7 Margin Close, "Maintenance margin takes too much of the equity.";
+    8 Clock Hold, "Our clock is too far off the venue's.";
+    9 Rejects Hold, "The venue refused too many orders within ten seconds.";
+    10 Runaway Hold, "Too many messages were asked for within ten seconds.";
+    11 OrderToTrade Hold, "Too many messages were sent for each fill.";
+    12 Staleness Hold, "An instrument's book has been silent for too long.";
     17 Person Hold, "A person asked for it.";
     18 Ending Hold, "The node ends in good order.";
     19 Armed Hold, "Two people released it.";
@@ -131,7 +136,7 @@ reasons! {
     21 Sums Hold, "Our own sums are not what they should be.";
     22 Overflow Hold, "A position does not fit its numbers.";
     23 Executions Hold, "The strategy traded so often that a person must look.";
-    24 Rejects Hold, "The venue refused so often that a person must look.";
+    24 StrategyRejects Hold, "The venue refused so often that a person must look.";
     25 PersonCloses Close, "A person asked for everything to be closed.";
 }
 
@@ -153,6 +158,8 @@ pub struct Brake {
     latches: [Standing; SCOPES],
     /// What a measurement asks of the account for as long as it lasts.
     held: Standing,
+    /// What a measurement asks of one instrument for as long as it lasts.
+    silent: [State; MAX_INSTRUMENTS],
     version: u64,
 }
 
@@ -160,14 +167,14 @@ impl Default for Brake {
     fn default() -> Self {
         let mut latches = [CALM; SCOPES];
         latches[0].state = State::Halted;
-        Self { latches, held: CALM, version: 1 }
+        Self { latches, held: CALM, silent: [State::Active; MAX_INSTRUMENTS], version: 1 }
     }
 }
 
 impl Brake {
     /// The brake of a process that begins: as an earlier one left it, and everything halted.
     pub(crate) fn resumed(latches: [Standing; SCOPES], version: u64) -> Self {
-        let mut brake = Self { latches, held: CALM, version: version.saturating_add(1) };
+        let mut brake = Self { latches, version: version.saturating_add(1), ..Self::default() };
         brake.latches[0] = Standing { state: State::Halted, ..brake.latches[0] };
         brake
     }
@@ -175,11 +182,11 @@ impl Brake {
     /// The state in force for an order of this strategy on this instrument. An id nobody knows is halted.
     #[must_use]
     pub fn effective(&self, instrument: InstrumentId, strategy: StrategyId) -> State {
-        let (instrument, strategy) = (Scope::Instrument(instrument).slot(), Scope::Strategy(strategy).slot());
-        if instrument == 0 || strategy == 0 {
+        let (slot, strategy) = (Scope::Instrument(instrument).slot(), Scope::Strategy(strategy).slot());
+        if slot == 0 || strategy == 0 {
             return State::Halted;
         }
-        self.global().max(self.latches[instrument].state).max(self.latches[strategy].state)
+        self.global().max(self.state(Scope::Instrument(instrument))).max(self.latches[strategy].state)
     }
 
     /// The state of everything: the global latch, the account's, or what a measurement holds.
@@ -199,7 +206,11 @@ impl Brake {
     /// The state of a scope by itself.
     #[must_use]
     pub fn state(&self, scope: Scope) -> State {
-        self.standing(scope).state
+        let state = self.standing(scope).state;
+        match scope {
+            Scope::Instrument(id) => state.max(self.silent.get(id.index()).copied().unwrap_or(State::Halted)),
+            Scope::Global | Scope::Account | Scope::Strategy(_) => state,
+        }
     }
 
     /// What makes [`Self::global`] so severe.
@@ -254,6 +265,13 @@ impl Brake {
         }
     }
 
+    /// What a measurement asks of one instrument as long as it lasts. It ends by itself, so it moves no version.
+    pub fn hold_instrument(&mut self, instrument: InstrumentId, state: State) {
+        if let Some(silent) = self.silent.get_mut(instrument.index()) {
+            *silent = state;
+        }
+    }
+
     /// What a person or the node asked: down, never up.
     pub fn command(&mut self, command: &Command) {
         let (state, reason) = match command.kind {
@@ -270,7 +288,7 @@ impl Brake {
     /// Two people released it: [`crate::consent::People::arm`] was asked.
     pub(crate) fn release(&mut self) {
         let latches = [Standing { reason: Reason::Armed, ..CALM }; SCOPES];
-        *self = Self { latches, held: CALM, version: self.version + 1 };
+        *self = Self { latches, version: self.version + 1, ..Self::default() };
     }
 }
 

@@ -7,6 +7,7 @@ use crate::brake::State;
 use crate::decision::{Class, Decision, Pair, SmallPair};
 use crate::exposure::{Holding, value};
 use crate::flatten::BRAKE;
+use crate::flow::Flow;
 use crate::gate::{Conduct, Gate};
 use crate::limits::InstrumentLimits;
 use crate::refusal::{Refusal, Slot};
@@ -19,80 +20,82 @@ use keel_core::orders::Working;
 use keel_core::permit::{Context, LogHealth};
 use keel_core::units::{Notional, Now, Px, Qty};
 
-/// One row of the table.
-pub(crate) struct Check {
-    /// What a failure is called.
-    pub(crate) code: Refusal,
-    concerns: u8,
-    /// The measurement.
-    pub(crate) measure: fn(&Question<'_>) -> Measure,
-}
-
-impl Check {
-    /// Does it concern orders of this class?
-    #[must_use]
-    pub(crate) const fn concerns(&self, class: Class) -> bool {
-        self.concerns & class as u8 != 0
-    }
-}
-
 const RISK: u8 = Class::Risk as u8;
 const ORDERS: u8 = RISK | Class::Reduce as u8;
 const ALL: u8 = ORDERS | Class::Cancel as u8;
 
-const fn check(code: Refusal, concerns: u8, measure: fn(&Question<'_>) -> Measure) -> Check {
-    Check { code, concerns, measure }
+/// Writes the table out as one straight line of code for each class of order: no pointer is followed, no row is skipped at
+/// run time, and where a measure goes is known when it is compiled.
+macro_rules! checks {
+    ($($code:ident $concerns:ident $measure:expr;)*) => {
+        /// How many checks there are.
+        #[cfg(test)]
+        pub(crate) const COUNT: usize = [$(Refusal::$code),*].len();
+
+        fn examine<const CLASS: u8>(question: &Question<'_>, decision: &mut Decision) {
+            $(if $concerns & CLASS != 0 {
+                let measure: fn(&Question<'_>) -> Measure = $measure;
+                decision.note(Refusal::$code, measure(question));
+            })*
+        }
+    };
 }
 
-/// Every check, in order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
-pub(crate) static CHECKS: [Check; 39] = [
+// In order. `RISK`: orders that may add risk. `ORDERS`: those that shrink it too. `ALL`: cancels too.
+checks! {
     // state and latches
-    check(Refusal::Halted, ORDERS, |q| Measure::holds(q.brake <= State::ReduceOnly || q.is_brakes_own())),
-    check(Refusal::ReducingOnly, ORDERS, reducing_only),
-    check(Refusal::JournalFaulty, ALL, |q| Measure::holds(q.context.log != LogHealth::Faulty)),
-    check(Refusal::Executions, RISK, |q| q.behaves(|c| !c.executions.is_latched())),
-    check(Refusal::Rejects, RISK, |q| q.behaves(|c| !c.rejects.is_latched())),
+    Halted ORDERS |q| Measure::holds(q.brake <= State::ReduceOnly || q.is_brakes_own());
+    ReducingOnly ORDERS reducing_only;
+    JournalFaulty ALL |q| Measure::holds(q.context.log != LogHealth::Faulty);
+    Executions RISK |q| q.behaves(|c| !c.executions.is_latched());
+    Rejects RISK |q| q.behaves(|c| !c.rejects.is_latched());
+    OrderToTrade RISK order_to_trade;
     // ids, permissions, instrument arithmetic
-    check(Refusal::UnknownStrategy, RISK, permitted),
-    check(Refusal::UnknownOrder, ALL, known_order),
-    check(Refusal::AmendPending, ORDERS, amend_pending),
-    check(Refusal::Form, ORDERS, form),
-    check(Refusal::NotTrading, ORDERS, |q| Measure::holds(q.instrument.trading.is_set())),
-    check(Refusal::Price, ORDERS, price),
-    check(Refusal::Quantity, ORDERS, quantity),
-    check(Refusal::MinimumValue, ORDERS, minimum_value),
-    check(Refusal::NotReducing, ORDERS, reduce_only_integrity),
+    UnknownStrategy RISK permitted;
+    Model RISK model;
+    SignalAge RISK signal_age;
+    UnknownOrder ALL known_order;
+    AmendPending ORDERS amend_pending;
+    Form ORDERS form;
+    NotTrading ORDERS |q| Measure::holds(q.instrument.trading.is_set());
+    Price ORDERS price;
+    Quantity ORDERS quantity;
+    MinimumValue ORDERS minimum_value;
+    NotReducing ORDERS reduce_only_integrity;
     // freshness
-    check(Refusal::NoMark, RISK, |q| Measure::holds(q.market.mark > Px::ZERO)),
-    check(Refusal::StaleBook, RISK, stale_book),
-    check(Refusal::StaleMark, RISK, stale_mark),
-    check(Refusal::Spread, RISK, spread),
-    check(Refusal::MarkGap, RISK, mark_gap),
-    check(Refusal::LinkDown, RISK, |q| Measure::holds(q.gate.venue.is_ready())),
-    check(Refusal::Unreconciled, RISK, reconciled),
-    check(Refusal::Unproven, RISK, |q| Measure::holds(q.gate.exposure.unknown() <= q.gate.limits.max_unproven)),
-    check(Refusal::Maintenance, RISK, maintenance),
+    NoMark RISK |q| Measure::holds(q.market.mark > Px::ZERO);
+    StaleBook RISK stale_book;
+    StaleMark RISK stale_mark;
+    Spread RISK spread;
+    MarkGap RISK mark_gap;
+    LinkDown RISK |q| Measure::holds(q.gate.venue.is_ready());
+    Unreconciled RISK reconciled;
+    Unproven RISK |q| Measure::holds(q.gate.exposure.unknown() <= q.gate.limits.max_unproven);
+    Maintenance RISK maintenance;
     // rate
-    check(Refusal::MessageRate, ORDERS, message_rate),
-    check(Refusal::StrategyRate, RISK, |q| q.behaves(|c| c.messages.tokens(q.now.mono) > 0)),
+    MessageRate ORDERS message_rate;
+    StrategyRate RISK |q| q.behaves(|c| c.messages.tokens(q.now.mono) > 0);
     // price and size
-    check(Refusal::Collar, ORDERS, collar),
-    check(Refusal::VenueBand, ORDERS, venue_band),
-    check(Refusal::OrderQty, RISK, |q| Measure::at_most(q.order.qty.raw().into(), q.limits.max_order_qty.raw())),
-    check(Refusal::OrderValue, RISK, |q| Measure::at_most(q.order_value(), q.limits.max_order_value.raw())),
-    check(Refusal::OpenOrders, RISK, open_orders),
+    Collar ORDERS collar;
+    VenueBand ORDERS venue_band;
+    OrderQty RISK |q| Measure::at_most(q.order.qty.raw().into(), q.limits.max_order_qty.raw());
+    OrderValue RISK |q| Measure::at_most(q.order_value(), q.limits.max_order_value.raw());
+    RestingValue RISK resting_value;
+    Walk RISK walk;
+    Participation RISK participation;
+    OpenOrders RISK open_orders;
     // exposure if everything open filled
-    check(Refusal::Position, RISK, position),
-    check(Refusal::Gross, RISK, gross),
-    check(Refusal::Net, RISK, net),
-    check(Refusal::Margin, RISK, margin),
-    check(Refusal::ValueAtRisk, RISK, value_at_risk),
-    check(Refusal::Shortfall, RISK, shortfall),
-    check(Refusal::Stress, RISK, stress),
+    Position RISK position;
+    Gross RISK gross;
+    Net RISK net;
+    Margin RISK margin;
+    ValueAtRisk RISK value_at_risk;
+    Shortfall RISK shortfall;
+    Stress RISK stress;
     // against ourselves
-    check(Refusal::Duplicate, ORDERS, duplicate),
-    check(Refusal::SelfMatch, ORDERS, self_match),
-];
+    Duplicate ORDERS duplicate;
+    SelfMatch ORDERS self_match;
+}
 
 /// What was measured, the most it may be, and whether it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +159,9 @@ impl Decision {
         }
     }
 
-    pub(crate) fn note(&mut self, code: Refusal, measured: Measure) {
+    /// Always inlined: with a known code nothing of the lookups below is left.
+    #[inline(always)]
+    fn note(&mut self, code: Refusal, measured: Measure) {
         let narrow = |x: i64| i32::try_from(x).unwrap_or(if x > 0 { i32::MAX } else { i32::MIN });
         match code.slot() {
             Slot::None => {}
@@ -181,6 +186,7 @@ pub(crate) struct Question<'a> {
     instrument: &'a Instrument,
     limits: &'a InstrumentLimits,
     market: &'a Market,
+    flow: &'a Flow,
     holding: &'a Holding,
     conduct: Option<&'a Conduct>,
     brake: State,
@@ -198,6 +204,17 @@ struct TailSeen {
     beyond: i64,
     bound: i64,
     no_worse: bool,
+}
+
+impl Question<'_> {
+    /// Makes every check that concerns this order.
+    pub(crate) fn answer(&self, decision: &mut Decision) {
+        match self.class {
+            Class::Risk => examine::<{ Class::Risk as u8 }>(self, decision),
+            Class::Reduce => examine::<{ Class::Reduce as u8 }>(self, decision),
+            Class::Cancel => examine::<{ Class::Cancel as u8 }>(self, decision),
+        }
+    }
 }
 
 impl<'a> Question<'a> {
@@ -218,6 +235,7 @@ impl<'a> Question<'a> {
             instrument,
             limits: &gate.rows[at],
             market: &gate.markets[at],
+            flow: &gate.flows[at],
             holding,
             conduct: gate.strategies.get(order.strategy.index()),
             brake: gate.brake.effective(order.instrument, order.strategy),
@@ -324,9 +342,27 @@ fn more_open(order: &Order, row: &Working) -> Qty {
 }
 
 fn reducing_only(q: &Question<'_>) -> Measure {
-    let free = q.brake == State::Active && q.context.log == LogHealth::Sound;
+    let free = q.brake == State::Active && q.context.log == LogHealth::Sound && q.gate.is_watched(q.now);
     let shrinks = q.class == Class::Reduce && (q.order.reduce_only.is_set() || q.order.op == Op::Amend);
     Measure::holds(free || shrinks)
+}
+
+/// Messages it takes to trade once: layering and noise look like this.
+fn order_to_trade(q: &Question<'_>) -> Measure {
+    let rows = q.conduct.zip(q.gate.limits.strategies.get(q.order.strategy.index()));
+    rows.map_or(Measure::holds(true), |(conduct, row)| {
+        Measure::at_most(conduct.work.ratio().into(), row.max_order_to_trade.into())
+    })
+}
+
+fn model(q: &Question<'_>) -> Measure {
+    let Some(row) = q.gate.limits.strategies.get(q.order.strategy.index()) else { return Measure::holds(true) };
+    Measure::holds(q.gate.models.allows(q.order.strategy, q.order.model, row.signal_ttl == 0, q.now.wall))
+}
+
+fn signal_age(q: &Question<'_>) -> Measure {
+    let ttl = q.gate.limits.strategies.get(q.order.strategy.index()).map_or(0, |row| row.signal_ttl);
+    Measure::at_most(q.order.signal_age.into(), ttl.into())
 }
 
 fn permitted(q: &Question<'_>) -> Measure {
@@ -452,6 +488,31 @@ fn venue_band(q: &Question<'_>) -> Measure {
         Side::Buy => market.buy_max.is_zero() || px <= market.buy_max,
         Side::Sell => px >= market.sell_min,
     })
+}
+
+/// What may rest can be picked off whole, any time later.
+fn resting_value(q: &Question<'_>) -> Measure {
+    let limit = q.limits.max_resting_value.raw();
+    match q.order.tif {
+        TimeInForce::Gtc | TimeInForce::PostOnly => Measure::at_most(q.order_value(), limit),
+        TimeInForce::Ioc | TimeInForce::Fok => Measure::at_most(0, limit),
+    }
+}
+
+/// The next rung of our own ladder.
+fn walk(q: &Question<'_>) -> Measure {
+    match q.flow.walked(q.order.side, q.order.px) {
+        Some(bps) => Measure::at_most(bps.into(), q.limits.max_walk),
+        None => Measure::missing(q.limits.max_walk),
+    }
+}
+
+fn participation(q: &Question<'_>) -> Measure {
+    if q.limits.max_participation == 0 {
+        return Measure::holds(true);
+    }
+    let allowed = i128::from(q.flow.market()) * i128::from(q.limits.max_participation) / 10_000;
+    Measure::at_most(i128::from(q.flow.own()) + i128::from(q.added.raw()), clamp(allowed))
 }
 
 fn open_orders(q: &Question<'_>) -> Measure {

@@ -19,6 +19,7 @@
 //! ```
 
 use crate::limits::Limits;
+use crate::models::Approval;
 use crate::register;
 use core::fmt::Write as _;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -281,6 +282,11 @@ impl People {
         self.count(&limits_message(before.version, after), signed, if loosens { QUORUM } else { 1 })
     }
 
+    /// May this model drive its strategy? It takes two.
+    pub fn model(&self, approval: &Approval, signed: &[Signed]) -> Result<(), Doubt> {
+        self.count(&approval.message(), signed, QUORUM)
+    }
+
     /// Did so many different people sign? One signature that does not fit spoils them all.
     fn count(&self, message: &[u8], signed: &[Signed], needed: usize) -> Result<(), Doubt> {
         let mut seen: Vec<Name> = Vec::with_capacity(signed.len());
@@ -373,6 +379,19 @@ mod tests {
         assert_eq!(people.limits(&before, &looser, &signed), Err(Doubt::BadSignature));
         let broken = Limits { version: 2, max_net: Notional::ZERO, ..before.clone() };
         assert_eq!(people.limits(&before, &broken, &signed), Err(Doubt::BadLimits));
+    }
+
+    #[test]
+    fn it_takes_two_people_to_approve_a_model() {
+        let (from, until) = (Wall::from_millis(1), Wall::from_millis(2));
+        let strategy = keel_core::ids::StrategyId(1);
+        let approval = Approval { strategy, version: 4, artifact: [1; 32], features: [2; 32], from, until };
+        let message = approval.message();
+        let (ann, ben) = (sign("ann", 1, &message), sign("ben", 2, &message));
+        assert_eq!(people().model(&approval, &[ann, ben]), Ok(()));
+        assert_eq!(people().model(&approval, &[ann, ann]), Err(Doubt::TooFew));
+        let other = Approval { artifact: [9; 32], ..approval };
+        assert_eq!(people().model(&other, &[ann, ben]), Err(Doubt::BadSignature), "signed for other bytes");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The answer, in the layout it is journaled in, and the stamp that only this room can set.
 //!
 //! ```text
-//!  Decision 256 = Order 48 | failing 8 | mark 8 | equity 8 | limits 4 first 2 brake 1 class 1
-//!               | money 9 x (value 8, limit 8) | counts 4 x (value 4, limit 4)
+//!  Decision 312 = Order 48 | failing 8 | mark 8 | equity 8 | limits 4 first 2 brake 1 class 1
+//!               | money 11 x (value 8, limit 8) | counts 7 x (value 4, limit 4)
 //! ```
 //!
 //! Every check that measures something leaves its value beside the limit it was held against, whether it passed or
@@ -16,9 +16,9 @@ use keel_core::units::{Notional, Px};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Measures in units of 1e-8 (money, coins) or nanoseconds.
-pub const MONEY_SLOTS: usize = 9;
+pub const MONEY_SLOTS: usize = 11;
 /// Measures that are counts or basis points.
-pub const COUNT_SLOTS: usize = 4;
+pub const COUNT_SLOTS: usize = 7;
 
 /// What was measured, and the most it may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -79,7 +79,7 @@ pub struct Decision {
     pub counts: [SmallPair; COUNT_SLOTS],
 }
 
-const _: () = assert!(size_of::<Decision>() == 256);
+const _: () = assert!(size_of::<Decision>() == 312);
 
 impl Decision {
     /// Did the check with this code fail?
@@ -138,7 +138,7 @@ impl Decision {
 /// let forged = keel_risk::Approved::new(keel_risk::Decision::default());
 /// ```
 /// ```compile_fail
-/// let read: Option<keel_risk::Approved> = keel_core::event::read(&[0; 256]);
+/// let read: Option<keel_risk::Approved> = keel_core::event::read(&[0; 312]);
 /// ```
 #[derive(Debug)]
 #[must_use]

@@ -1,7 +1,7 @@
 //! May this order leave?
 //!
 //! In: everything the engine sees, and one order. Out: [`Approved`], the only thing the journal and the gateway accept,
-//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of [`CHECKS`]; each leaves
+//! or [`Refused`] with every reason. All checks that concern the order are made, in the order of the table in `checks`; each leaves
 //! what it measured beside its limit in the [`Decision`].
 //!
 //! ```text
@@ -13,17 +13,20 @@
 //! order that shrinks risk held back by a limit it cannot worsen.
 
 use crate::brake::{Brake, Reason, Scope, Standing, State};
-use crate::checks::{CHECKS, Question};
+use crate::checks::Question;
 use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
 use crate::flatten::{BRAKE, Flatten};
+use crate::flow::Flow;
 use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
+use crate::models::Models;
 use crate::notice::{self, Notice, Said, Trip};
 use crate::petition;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Cause, Level, Readings, Trips};
 use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
+use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
 use keel_core::event::{
@@ -66,6 +69,9 @@ pub struct Gate {
     pub(crate) messages: Bucket,
     pub(crate) recent: Recent,
     pub(crate) strategies: Vec<Conduct>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) models: Models,
+    vigil: Vigil,
     /// Our own profit and loss, by instrument and together.
     positions: Vec<Position>,
     profits: Vec<i64>,
@@ -73,6 +79,8 @@ pub struct Gate {
     readings: Readings,
     drift: f64,
     next_check: Mono,
+    /// When the brake last looked; `None` before its first look.
+    beat: Option<Mono>,
     pub(crate) petitions: petition::Desk,
     pub(crate) flatten: Flatten,
     said: Said,
@@ -81,12 +89,16 @@ pub struct Gate {
     next_fortune: Mono,
 }
 
+/// Nanoseconds after which a brake that looked once and looks no more is taken for dead: nothing adds risk without it.
+const HEARTBEAT: u64 = 1_000_000_000;
+
 /// How one strategy behaves.
 #[derive(Debug)]
 pub(crate) struct Conduct {
     pub(crate) messages: Bucket,
     pub(crate) executions: Window,
     pub(crate) rejects: Window,
+    pub(crate) work: Work,
 }
 
 impl Conduct {
@@ -95,6 +107,7 @@ impl Conduct {
             messages: Bucket::new(row.rate, row.rate),
             executions: Window::new(row.max_executions, millis(limits.execution_window)),
             rejects: Window::new(row.max_rejects, millis(limits.reject_window)),
+            work: Work::default(),
         }
     }
 }
@@ -136,12 +149,16 @@ impl Gate {
             messages: Bucket::new(limits.message_rate, limits.message_burst),
             recent: Recent::default(),
             strategies: limits.strategies.iter().map(|row| Conduct::new(row, &limits)).collect(),
+            flows: vec![Flow::default(); count],
+            models: Models::default(),
+            vigil: Vigil::default(),
             positions: vec![Position::default(); count],
             profits: vec![0; count],
             trips: Trips::default(),
             readings: Readings::default(),
             drift: 0.0,
             next_check: Mono::default(),
+            beat: None,
             petitions: petition::Desk::default(),
             flatten: Flatten::new(count),
             said: Said::default(),
@@ -196,6 +213,11 @@ impl Gate {
     #[must_use]
     pub const fn stress(&self) -> &Outcomes {
         &self.stress
+    }
+
+    /// Which model versions may ask for orders.
+    pub const fn models_mut(&mut self) -> &mut Models {
+        &mut self.models
     }
 
     /// The limits in force.
@@ -324,6 +346,9 @@ impl Gate {
     fn behaved(&mut self, now: Now, client: ClientId, reason: Reason, of: impl FnOnce(&mut Conduct) -> &mut Window) {
         let Some(strategy) = self.exposure.strategy(client) else { return };
         let Some(conduct) = self.strategies.get_mut(strategy.index()) else { return };
+        if reason == Reason::Executions {
+            conduct.work.fill(now.mono);
+        }
         let window = of(conduct);
         window.count(now.mono);
         if window.is_latched() {
@@ -345,11 +370,55 @@ impl Gate {
         }
     }
 
-    /// Below this line nothing fails: the order leaves.
-    fn spend(&mut self, now: Now, order: &Order) {
+    /// Does the brake still look?
+    pub(crate) fn is_watched(&self, now: Now) -> bool {
+        self.beat.is_none_or(|beat| now.mono.since(beat) <= HEARTBEAT)
+    }
+
+    /// Someone asked: counted whatever comes of it, and windows brought up to now.
+    fn note_asking(&mut self, now: Now, order: &Order) {
+        if order.op != Op::Cancel {
+            self.vigil.asked(now.mono);
+        }
+        if let Some(flow) = self.flows.get_mut(order.instrument.index()) {
+            flow.advance(now.mono);
+        }
+    }
+
+    /// What the brake watches beyond money: read at each beat.
+    fn keep_vigil(&mut self, now: Now) {
+        self.readings.clock = self.vigil.clock(now.mono);
+        self.readings.rejects = Some(self.vigil.rejects(now.mono));
+        self.readings.runaway = Some(self.vigil.runaway(now.mono, self.limits.message_rate));
+        let ratios = self.strategies.iter_mut().map(|conduct| conduct.work.ratio_at(now.mono));
+        self.readings.order_to_trade = ratios.max().map(i64::from);
+        let ladder = *self.limits.trips.of(Cause::Staleness);
+        for (id, market) in (0..).map(InstrumentId).zip(&mut self.markets) {
+            self.brake.hold_instrument(id, market.staleness(now.mono, &ladder));
+        }
+    }
+
+    /// Everything that is measured about one order, and no permission: what a replay compares.
+    pub fn weigh(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Decision {
+        self.borrow_mark(now, order, context);
+        self.note_asking(now, order);
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        match Question::new(self, now, order, context) {
+            Err(stranger) => decision.refuse(stranger),
+            Ok(question) => {
+                question.describe(&mut decision);
+                question.answer(&mut decision);
+            }
+        }
+        decision
+    }
+
+    /// The order leaves: this gate let it, or follows one that did. Below this line nothing fails.
+    pub fn spend(&mut self, now: Now, order: &Order) {
         self.messages.take(now.mono);
         if let Some(conduct) = self.strategies.get_mut(order.strategy.index()) {
             conduct.messages.take(now.mono);
+            conduct.work.message(now.mono);
         }
         if order.op == Op::New {
             self.recent.remember(now.mono, order);
@@ -363,17 +432,7 @@ impl permit::Gate for Gate {
     type Notice = Notice;
 
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
-        self.borrow_mark(now, order, context);
-        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
-        match Question::new(self, now, order, context) {
-            Err(stranger) => decision.refuse(stranger),
-            Ok(question) => {
-                question.describe(&mut decision);
-                for check in CHECKS.iter().filter(|check| check.concerns(question.class)) {
-                    decision.note(check.code, (check.measure)(&question));
-                }
-            }
-        }
+        let decision = self.weigh(now, order, context);
         if decision.first != Refusal::None {
             return Err(Refused::new(decision));
         }
@@ -387,6 +446,12 @@ impl permit::Gate for Gate {
         }
         let Some(id) = event.instrument() else { return };
         let Some(market) = self.markets.get_mut(id.index()) else { return };
+        self.vigil.heard(now, event.origin());
+        match event {
+            MarketEvent::Trade(trade) => return self.flows[id.index()].trade(trade),
+            MarketEvent::Ticker(ticker) => self.flows[id.index()].set_day(ticker.volume_24h),
+            _ => {}
+        }
         if market.see(event) {
             let mark = market.mark;
             self.set_mark(now, id, mark);
@@ -415,9 +480,17 @@ impl permit::Gate for Gate {
             }
             ExecEvent::Fill(fill) if fill.kind == ExecKind::Trade => {
                 self.behaved(now, fill.client, Reason::Executions, |conduct| &mut conduct.executions);
+                if let Some(flow) = self.flows.get_mut(fill.instrument.index()) {
+                    flow.fill(now.mono, fill);
+                }
             }
-            ExecEvent::Ack(ack) if ack.code != 0 && ack.op != Op::Cancel && !lost_race(ack) => {
-                self.behaved(now, ack.client, Reason::Rejects, |conduct| &mut conduct.rejects);
+            ExecEvent::Sent(sent) => self.vigil.sent(now, sent),
+            ExecEvent::Ack(ack) => {
+                self.vigil.answered(now, ack);
+                if ack.code != 0 && ack.op != Op::Cancel && !lost_race(ack) {
+                    self.vigil.rejected(now.mono);
+                    self.behaved(now, ack.client, Reason::StrategyRejects, |conduct| &mut conduct.rejects);
+                }
             }
             _ => {}
         }
@@ -460,7 +533,9 @@ impl permit::Gate for Gate {
     }
 
     fn tick(&mut self, now: Now) {
+        self.beat = Some(now.mono);
         self.compare(now);
+        self.keep_vigil(now);
         if now.mono < self.next_check {
             return self.look(now);
         }

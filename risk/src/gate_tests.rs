@@ -160,8 +160,12 @@ impl Desk {
     }
 }
 
+/// Without a share of the market's volume, and with large orders free to rest: those two have tests of their own.
 pub(crate) fn limits() -> Limits {
-    Limits::demo().without_tail()
+    let mut limits = Limits::demo().without_tail();
+    limits.instrument.max_participation = 0;
+    limits.instrument.max_resting_value = Notional::whole(50_000);
+    limits
 }
 
 fn check(desk: &mut Desk, order: &Order, expected: &[Refusal]) {

@@ -10,7 +10,7 @@
 //! | code | name | means |
 //! |---|---|---|
 //! | 1 | `Halted` | The brake allows nothing but cancels. |
-//! | 2 | `ReducingOnly` | The brake, or a journal short of room, allows only orders tagged reduce-only. |
+//! | 2 | `ReducingOnly` | The brake, its silence, or a journal short of room allows only orders tagged reduce-only. |
 //! | 3 | `JournalFaulty` | The journal takes no records, so nothing can leave. |
 //! | 4 | `UnknownInstrument` | No such instrument. |
 //! | 5 | `UnknownStrategy` | No such strategy, or it may not trade this instrument. |
@@ -49,18 +49,30 @@
 //! | 38 | `SelfMatch` | It would trade against an order of our own. |
 //! | 39 | `Rejects` | The venue refused so many orders of this strategy that a person must look at it first. |
 //! | 40 | `AmendPending` | An earlier amend of this order is not answered yet. |
+//! | 41 | `Walk` | Our own fills already walked the price this far (bps). |
+//! | 42 | `Participation` | Too large a share of what the market trades in a minute would be ours (coins). |
+//! | 43 | `RestingValue` | An order that may rest is worth too much (USDT). |
+//! | 44 | `Model` | It names no model version that is approved, loaded as approved, and within its time. |
+//! | 45 | `SignalAge` | The signal behind it is too old (ms). |
+//! | 46 | `OrderToTrade` | The strategy sends too many messages a fill. |
 
 pub mod backtest;
 pub mod brake;
 mod checks;
 pub mod consent;
+#[cfg(test)]
+mod controls_tests;
 pub mod decision;
 pub mod exposure;
 pub mod flatten;
+mod flow;
 pub mod gate;
 pub mod history;
+#[cfg(test)]
+mod knight_tests;
 pub mod latch;
 pub mod limits;
+pub mod models;
 mod normal;
 pub mod notice;
 mod petition;
@@ -72,6 +84,7 @@ pub mod throwaway;
 mod traffic;
 pub mod trips;
 pub mod var;
+pub mod vigil;
 mod watch;
 
 pub use decision::{Approved, Decision, Refused};

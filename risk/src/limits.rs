@@ -5,10 +5,10 @@
 //!
 //! | unit | fields |
 //! |---|---|
-//! | USDT (1e-8) | `max_order_value`, `max_position`, `max_gross`, `max_net`, `max_loss`, `max_shortfall`, `max_stress` |
+//! | USDT (1e-8) | `max_order_value`, `max_position`, `max_gross`, `max_net`, `max_loss`, `max_shortfall`, `max_stress`, `max_resting_value` |
 //! | coins (1e-8) | `max_order_qty` |
-//! | basis points | `collar`, `max_spread`, `max_mark_gap`, `margin_rate`, `max_margin_use`, `tail` |
-//! | milliseconds | `max_book_age`, `max_mark_age`, `duplicate_window`, `reject_window`, `execution_window`, `funding_blackout` |
+//! | basis points | `collar`, `max_spread`, `max_mark_gap`, `margin_rate`, `max_margin_use`, `tail`, `max_walk`, `max_participation` |
+//! | milliseconds | `max_book_age`, `max_mark_age`, `duplicate_window`, `reject_window`, `execution_window`, `funding_blackout`, `signal_ttl` |
 //! | messages a second | `message_rate`, `strategy_rate` |
 
 use crate::trips::{Ladder, TripLimits};
@@ -41,6 +41,12 @@ pub struct InstrumentLimits {
     pub max_mark_gap: i64,
     /// Orders open at once. 1 to [`VENUE_OPEN_ORDERS`].
     pub max_open_orders: u32,
+    /// USDT an order that may rest can be worth. More than 0.
+    pub max_resting_value: Notional,
+    /// Basis points our own fills may walk the price within five seconds, where most of the volume was ours. 1 to 5,000.
+    pub max_walk: i64,
+    /// Basis points of a minute's volume that may be ours, this order included; 0 is off. At most 100,000.
+    pub max_participation: i64,
 }
 
 /// What bounds one strategy.
@@ -54,6 +60,10 @@ pub struct StrategyLimits {
     pub max_executions: u32,
     /// Venue refusals within `reject_window` after which a person must look. 1 to [`MAX_EVENTS`].
     pub max_rejects: u32,
+    /// Messages a fill over an hour, judged from [`crate::vigil::ENOUGH`] messages on. 1 to 1,000,000.
+    pub max_order_to_trade: u32,
+    /// Milliseconds a model's signal may be old; 0 is a strategy of this program, which no model drives. At most 60,000.
+    pub signal_ttl: u32,
 }
 
 /// Where a mark price may come from.
@@ -153,6 +163,9 @@ impl InstrumentLimits {
             (bps.contains(&self.max_spread), "max_spread"),
             (bps.contains(&self.max_mark_gap), "max_mark_gap"),
             ((1..=VENUE_OPEN_ORDERS).contains(&self.max_open_orders), "max_open_orders"),
+            (positive(self.max_resting_value), "max_resting_value"),
+            (bps.contains(&self.max_walk), "max_walk"),
+            ((0..=100_000).contains(&self.max_participation), "max_participation"),
         ])
     }
 }
@@ -163,6 +176,8 @@ impl StrategyLimits {
             ((1..=1_000_000).contains(&self.rate), "rate"),
             ((1..=MAX_EVENTS).contains(&self.max_executions), "max_executions"),
             ((1..=MAX_EVENTS).contains(&self.max_rejects), "max_rejects"),
+            ((1..=1_000_000).contains(&self.max_order_to_trade), "max_order_to_trade"),
+            (self.signal_ttl <= 60_000, "signal_ttl"),
         ])
     }
 }
@@ -224,8 +239,18 @@ impl Limits {
             max_spread: 100,
             max_mark_gap: 200,
             max_open_orders: 100,
+            max_resting_value: Notional::whole(5_000),
+            max_walk: 100,
+            max_participation: 1_000,
         };
-        let strategy = StrategyLimits { symbols: None, rate: 8, max_executions: 200, max_rejects: 10 };
+        let strategy = StrategyLimits {
+            symbols: None,
+            rate: 8,
+            max_executions: 200,
+            max_rejects: 10,
+            max_order_to_trade: 1_000,
+            signal_ttl: 0,
+        };
         Self {
             version: 1,
             max_gross: Notional::whole(200_000),
@@ -308,7 +333,7 @@ mod tests {
     fn every_number_has_a_range() {
         assert_eq!(Limits::demo().check(), Ok(()));
         type Spoil = fn(&mut Limits);
-        let rows: [(Spoil, &str); 14] = [
+        let rows: [(Spoil, &str); 19] = [
             (|l| l.version = 0, "version"),
             (|l| l.max_gross = Notional::ZERO, "max_gross"),
             (|l| l.max_gross = Notional::from_raw(-1), "max_gross"),
@@ -320,6 +345,11 @@ mod tests {
             (|l| l.strategies[0].max_rejects = 0, "max_rejects"),
             (|l| l.instrument.collar = 0, "collar"),
             (|l| l.instrument.max_open_orders = 501, "max_open_orders"),
+            (|l| l.instrument.max_resting_value = Notional::ZERO, "max_resting_value"),
+            (|l| l.instrument.max_walk = 0, "max_walk"),
+            (|l| l.instrument.max_participation = -1, "max_participation"),
+            (|l| l.strategies[0].max_order_to_trade = 0, "max_order_to_trade"),
+            (|l| l.strategies[0].signal_ttl = 60_001, "signal_ttl"),
             (|l| l.tail.as_mut().unwrap().tail = 0, "tail"),
             (|l| l.tail.as_mut().unwrap().max_shortfall = Notional::whole(1), "max_shortfall"),
             (|l| l.max_stress = Notional::from_raw(i64::MAX), "max_stress"),

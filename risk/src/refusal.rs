@@ -64,7 +64,7 @@ macro_rules! refusals {
 
 refusals! {
     1 Halted Slot::None, "The brake allows nothing but cancels.";
-    2 ReducingOnly Slot::None, "The brake, or a journal short of room, allows only orders tagged reduce-only.";
+    2 ReducingOnly Slot::None, "The brake, its silence, or a journal short of room allows only orders tagged reduce-only.";
     3 JournalFaulty Slot::None, "The journal takes no records, so nothing can leave.";
     4 UnknownInstrument Slot::None, "No such instrument.";
     5 UnknownStrategy Slot::None, "No such strategy, or it may not trade this instrument.";
@@ -103,6 +103,12 @@ refusals! {
     38 SelfMatch Slot::None, "It would trade against an order of our own.";
     39 Rejects Slot::None, "The venue refused so many orders of this strategy that a person must look at it first.";
     40 AmendPending Slot::None, "An earlier amend of this order is not answered yet.";
+    41 Walk Slot::Count(4), "Our own fills already walked the price this far (bps).";
+    42 Participation Slot::Money(9), "Too large a share of what the market trades in a minute would be ours (coins).";
+    43 RestingValue Slot::Money(10), "An order that may rest is worth too much (USDT).";
+    44 Model Slot::None, "It names no model version that is approved, loaded as approved, and within its time.";
+    45 SignalAge Slot::Count(5), "The signal behind it is too old (ms).";
+    46 OrderToTrade Slot::Count(6), "The strategy sends too many messages a fill.";
 }
 
 impl Refusal {
@@ -137,6 +143,12 @@ mod tests {
             include_str!("lib.rs").contains(&format!("//! |---|---|---|\n{table}\n")),
             "write this into lib.rs:\n{table}"
         );
+    }
+
+    #[test]
+    fn every_code_has_its_check() {
+        // an instrument nobody knows is refused before there is anything to check
+        assert_eq!(crate::checks::COUNT, Refusal::ALL.len() - 1);
     }
 
     #[test]

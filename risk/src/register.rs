@@ -101,9 +101,13 @@ fn instrument(add: &mut impl FnMut(&str, i128, Sense), symbol: &str, row: &Instr
         ("max_spread", row.max_spread),
         ("max_mark_gap", row.max_mark_gap),
         ("max_open_orders", row.max_open_orders.into()),
+        ("max_resting_value", row.max_resting_value.raw()),
+        ("max_walk", row.max_walk),
     ] {
         add(&format!("instrument.{symbol}.{name}"), value.into(), Sense::Larger);
     }
+    // zero is off, which is the loosest
+    add(&format!("instrument.{symbol}.max_participation"), row.max_participation.into(), Sense::Either);
 }
 
 fn strategy(add: &mut impl FnMut(&str, i128, Sense), at: usize, row: &StrategyLimits) {
@@ -111,6 +115,9 @@ fn strategy(add: &mut impl FnMut(&str, i128, Sense), at: usize, row: &StrategyLi
     {
         add(&format!("strategy.{at}.{name}"), value.into(), Sense::Larger);
     }
+    add(&format!("strategy.{at}.max_order_to_trade"), row.max_order_to_trade.into(), Sense::Larger);
+    // from zero on a model decides, and at zero none does
+    add(&format!("strategy.{at}.signal_ttl"), row.signal_ttl.into(), Sense::Either);
     match &row.symbols {
         None => add(&format!("strategy.{at}.may_trade.*"), 1, Sense::Larger),
         Some(symbols) => {
@@ -206,6 +213,9 @@ impl<'a> Lines<'a> {
             max_spread: self.number(&name("max_spread"))?,
             max_mark_gap: self.number(&name("max_mark_gap"))?,
             max_open_orders: self.number(&name("max_open_orders"))?,
+            max_resting_value: self.money(&name("max_resting_value"))?,
+            max_walk: self.number(&name("max_walk"))?,
+            max_participation: self.number(&name("max_participation"))?,
         })
     }
 
@@ -227,6 +237,8 @@ impl<'a> Lines<'a> {
             rate: number("rate")?,
             max_executions: number("max_executions")?,
             max_rejects: number("max_rejects")?,
+            max_order_to_trade: number("max_order_to_trade")?,
+            signal_ttl: number("signal_ttl")?,
         })
     }
 }
@@ -357,10 +369,10 @@ mod tests {
         }
         assert_eq!(
             loosened(|l| l.overrides.push((symbol, l.instrument))).len(),
-            7,
+            10,
             "nobody can tell, so it counts as looser"
         );
-        assert_eq!(loosened(|l| l.strategies.push(l.strategies[0].clone())).len(), 4);
+        assert_eq!(loosened(|l| l.strategies.push(l.strategies[0].clone())).len(), 6);
     }
 
     #[test]

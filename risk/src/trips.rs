@@ -60,7 +60,17 @@ impl Ladder {
         }
     }
 
-    const fn level(&self, measured: i64) -> Level {
+    /// The largest measure that is still of this level.
+    pub(crate) const fn highest(&self, level: Level) -> i64 {
+        match level {
+            Level::Calm => self.warn - 1,
+            Level::Warn => self.reduce - 1,
+            Level::Reduce => self.halt - 1,
+            Level::Halt => i64::MAX,
+        }
+    }
+
+    pub(crate) const fn level(&self, measured: i64) -> Level {
         match measured {
             m if m >= self.halt => Level::Halt,
             m if m >= self.reduce => Level::Reduce,
@@ -139,6 +149,11 @@ causes! {
     5 ValueAtRisk true, "Value at risk of everything open, in basis points of its limit.";
     6 Stress true, "The worst catastrophe of everything open, in basis points of its limit.";
     7 Margin true, "Maintenance margin in basis points of equity.";
+    8 Clock true, "Milliseconds our clock is provably off the venue's.";
+    9 Rejects true, "Venue refusals within ten seconds.";
+    10 Runaway true, "Messages asked for within ten seconds, in basis points of what the message rate allows in them.";
+    11 OrderToTrade true, "Messages a fill over an hour, of the busiest strategy.";
+    12 Staleness true, "Milliseconds without a book of an instrument that had one. Stops that instrument alone, while it lasts.";
 }
 
 /// A ladder a cause.
@@ -150,7 +165,8 @@ pub struct TripLimits {
 
 impl TripLimits {
     /// Drawdown 5, 7.5, 10 %; day 1.5, 2, 3 %; a minute 0.75, 1.5 %; value at risk 80, 100, 150 % and stress 80, 100, 130 %
-    /// of their limits; margin 50, 65, 80 %.
+    /// of their limits; margin 50, 65, 80 %; clock 50, 200, 500 ms; venue refusals 5, 10, 20; messages asked for 100, 200,
+    /// 400 % of the rate; messages a fill from 50 on people are told; a book 250 ms, 1 s, 5 s old.
     #[must_use]
     pub const fn usual() -> Self {
         Self {
@@ -163,6 +179,11 @@ impl TripLimits {
                 Ladder::new(8_000, 10_000, 15_000),
                 Ladder::new(8_000, 10_000, 13_000),
                 Ladder::new(5_000, 6_500, 8_000),
+                Ladder::new(50, 200, 500),
+                Ladder::new(5, 10, 20),
+                Ladder::new(10_000, 20_000, 40_000),
+                Ladder::new(50, i64::MAX, i64::MAX),
+                Ladder::new(250, 1_000, 5_000),
             ],
         }
     }
@@ -176,7 +197,7 @@ impl TripLimits {
 
 /// One cause over time, with its way out.
 #[derive(Clone, Copy, Debug, Default)]
-struct Watch {
+pub(crate) struct Watch {
     level: Level,
     calm_since: Option<Mono>,
     looks: u32,
@@ -184,8 +205,12 @@ struct Watch {
 }
 
 impl Watch {
+    pub(crate) const fn level(&self) -> Level {
+        self.level
+    }
+
     /// Looks again. `None` could not be measured and never calms.
-    fn look(&mut self, now: Mono, cause: Cause, ladder: &Ladder, measured: Option<i64>) -> Level {
+    pub(crate) fn look(&mut self, now: Mono, cause: Cause, ladder: &Ladder, measured: Option<i64>) -> Level {
         self.measured = measured;
         let Some(measured) = measured else {
             (self.calm_since, self.looks) = (None, 0);
@@ -196,7 +221,9 @@ impl Watch {
             *self = Self { level: seen, calm_since: None, looks: 0, ..*self };
             return self.level;
         }
-        let latched = self.level == Level::Halt || (self.level == Level::Reduce && !cause.recovers());
+        // one instrument's silence ends with its next words; everything else that halts ends with people
+        let halted = self.level == Level::Halt && cause != Cause::Staleness;
+        let latched = halted || (self.level == Level::Reduce && !cause.recovers());
         let out = i128::from(measured) * 100 < i128::from(ladder.at(self.level)) * i128::from(WAY_OUT);
         if latched || !out {
             (self.calm_since, self.looks) = (None, 0);
@@ -249,6 +276,14 @@ pub struct Readings {
     pub stress: Option<i64>,
     /// In basis points of equity; `None` when not known.
     pub margin: Option<i64>,
+    /// In milliseconds; `None` when nobody asked the venue for too long.
+    pub clock: Option<i64>,
+    /// A count; `None` before the first look.
+    pub rejects: Option<i64>,
+    /// In basis points of the rate; `None` before the first look.
+    pub runaway: Option<i64>,
+    /// A ratio; `None` before the first look.
+    pub order_to_trade: Option<i64>,
 }
 
 /// The account's fortune, and every cause over time.
@@ -348,7 +383,23 @@ impl Trips {
             saturate(i128::from(self.highest - value) * 10_000 / i128::from(self.highest))
         });
         let [day, rolling, minute, five] = drops.map(share);
-        let measured = [drawdown, day, rolling, minute, five, readings.value_at_risk, readings.stress, readings.margin];
+        let Readings { value_at_risk, stress, margin, clock, rejects, runaway, order_to_trade } = readings;
+        let measured = [
+            drawdown,
+            day,
+            rolling,
+            minute,
+            five,
+            value_at_risk,
+            stress,
+            margin,
+            clock,
+            rejects,
+            runaway,
+            order_to_trade,
+            // by instrument, in `watch`
+            None,
+        ];
         for ((cause, watch), measured) in Cause::ALL.into_iter().zip(&mut self.watches).zip(measured) {
             watch.look(now.mono, cause, limits.of(cause), measured);
         }

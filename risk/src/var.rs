@@ -22,6 +22,8 @@ use crate::exposure::Legs;
 use crate::limits::LimitsError;
 use keel_core::ids::{InstrumentId, Symbol};
 use keel_core::instrument::Instruments;
+use std::cmp::Ordering;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Scenarios a lane: rows are padded to a multiple.
 const LANES: usize = 16;
@@ -30,7 +32,7 @@ pub const TAIL_POINTS: usize = 5;
 /// Scenarios a set may hold; more are refused.
 pub const MAX_SCENARIOS: usize = 4096;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Lane([f64; LANES]);
 
@@ -151,7 +153,8 @@ pub struct Outcomes {
     worst: Vec<Lane>,
     fresh: Vec<Lane>,
     scratch: Vec<f64>,
-    /// The lowest of `worst`.
+    /// The lowest of each lane of `worst`, and of all of them: what an order cannot push below the floor is not read.
+    lows: Vec<f64>,
     lowest: f64,
     sound: bool,
 }
@@ -170,6 +173,7 @@ impl Outcomes {
             scenarios,
             scratch,
             legs,
+            lows: vec![0.0; lanes.len()],
             filled: lanes.clone(),
             worst: lanes.clone(),
             fresh: lanes,
@@ -201,8 +205,17 @@ impl Outcomes {
         let (Some(row), Some(from)) = (self.scenarios.row(id), self.legs.get_mut(id.index())) else { return };
         let step = Step::between(*from, to);
         *from = to;
-        step.add(row, &mut self.filled, &mut self.worst);
-        self.lowest = lowest(&self.worst);
+        if step.position != 0.0 {
+            step.fill(row, &mut self.filled);
+        }
+        step.add(row, &mut self.worst);
+        self.sink();
+    }
+
+    /// Notes how low `worst` goes.
+    fn sink(&mut self) {
+        self.lows.iter_mut().zip(&self.worst).for_each(|(low, lane)| *low = least(&lane.0));
+        self.lowest = lowest(&self.lows);
     }
 
     /// How the tail would look beyond a loss of `limit` USDT with this order filled where it hurts.
@@ -216,40 +229,34 @@ impl Outcomes {
             return Tail { beyond: u32::MAX, excess: f64::INFINITY };
         };
         let floor = shock.cost - limit;
-        // rounding keeps order: when the lowest scenario with the worst return stays above, every scenario does
-        if self.lowest + below_zero(shock.value * self.scenarios.extreme(shock)) >= floor {
+        // rounding keeps order: where the lowest scenario with the worst return stays above the floor, every scenario does
+        let reach = below_zero(shock.value * self.scenarios.extreme(shock));
+        if self.lowest + reach >= floor {
             return Tail { beyond: 0, excess: 0.0 };
         }
-        // counting those known to stand above the floor makes a NaN a loss; floats, to stay in the width of the lanes
-        let mut within = [0.0f64; LANES];
-        for (worst, returns) in self.worst.iter().zip(row) {
-            for lane in 0..LANES {
-                let above = worst.0[lane] + below_zero(shock.value * returns.0[lane]) >= floor;
-                within[lane] += if above { 1.0 } else { 0.0 };
-            }
+        // which lanes can hold a loss beyond it; without a branch, for nobody can predict which
+        let (mut doubtful, mut doubts) = ([0u16; MAX_SCENARIOS / LANES], 0);
+        for (at, low) in (0u16..).zip(&self.lows) {
+            doubtful[doubts] = at;
+            doubts +=
+                usize::from(!matches!((low + reach).partial_cmp(&floor), Some(Ordering::Greater | Ordering::Equal)));
         }
-        let (all, count) = (self.worst.len() * LANES, self.scenarios.count);
-        // padding stands at zero: above the floor, unless the order's certain cost alone is beyond the limit
-        let padded = if floor > 0.0 { 0.0 } else { (all - count) as f64 };
-        let beyond = count as f64 - (within.iter().sum::<f64>() - padded);
-        let excess = if beyond > 0.0 { self.excess(row, floor, shock.value) } else { 0.0 };
-        Tail { beyond: beyond as u32, excess }
-    }
-
-    /// What lies below the floor, together, lane by lane so that the order of additions is fixed.
-    #[allow(clippy::needless_range_loop, reason = "three arrays in step are one vector instruction")]
-    #[allow(clippy::cast_precision_loss, reason = "counts of scenarios are small")]
-    fn excess(&self, row: &[Lane], floor: f64, value: f64) -> f64 {
-        let mut excess = [0.0f64; LANES];
-        for (worst, returns) in self.worst.iter().zip(row) {
+        // counting those known to stand above the floor makes a NaN a loss; floats, to stay in the width of the lanes
+        let (mut within, mut excess) = ([0.0f64; LANES], [0.0f64; LANES]);
+        for at in &doubtful[..doubts] {
+            let (worst, returns) = (&self.worst[usize::from(*at)], &row[usize::from(*at)]);
             for lane in 0..LANES {
-                let under = floor - (worst.0[lane] + below_zero(value * returns.0[lane]));
+                let outcome = worst.0[lane] + below_zero(shock.value * returns.0[lane]);
+                within[lane] += if outcome >= floor { 1.0 } else { 0.0 };
+                let under = floor - outcome;
                 // NaN stays: it is no excess of nothing
                 excess[lane] += if under <= 0.0 { 0.0 } else { under };
             }
         }
-        let padding = (self.worst.len() * LANES - self.scenarios.count) as f64;
-        excess.iter().sum::<f64>() - padding * above_zero(floor)
+        // padding stands at zero: above the floor, unless the order's certain cost alone is beyond the limit
+        let padding = if floor > 0.0 { (self.worst.len() * LANES - self.scenarios.count) as f64 } else { 0.0 };
+        let beyond = (doubts * LANES) as f64 - within.iter().sum::<f64>() - padding;
+        Tail { beyond: beyond as u32, excess: excess.iter().sum::<f64>() - padding * above_zero(floor) }
     }
 
     /// The largest loss in any scenario with this order filled where it hurts, USDT: at least the certain
@@ -309,7 +316,7 @@ impl Outcomes {
             core::mem::swap(kept, &mut worst);
         }
         self.fresh = worst;
-        self.lowest = lowest(&self.worst);
+        self.sink();
         if drift.is_finite() { drift / gross.max(1.0) } else { f64::INFINITY }
     }
 }
@@ -323,15 +330,33 @@ fn above_zero(x: f64) -> f64 {
     if x > 0.0 { x } else { 0.0 }
 }
 
-/// The lowest of all; padding stands at zero, which only makes it lower.
-fn lowest(lanes: &[Lane]) -> f64 {
-    let mut low = [f64::INFINITY; LANES];
-    for lane in lanes {
-        for (low, x) in low.iter_mut().zip(lane.0) {
-            *low = if x < *low { x } else { *low };
+/// The smaller; in this form one instruction.
+fn lower(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+/// The lowest of a lane, by halves: each is a vector.
+fn least(lane: &[f64; LANES]) -> f64 {
+    const { assert!(LANES == 16, "four halvings") };
+    let mut low = *lane;
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            low[at] = lower(low[at], low[at + half]);
         }
     }
-    low.into_iter().fold(f64::INFINITY, f64::min)
+    low[0]
+}
+
+/// The lowest of all; padding stands at zero, which only makes it lower.
+fn lowest(lows: &[f64]) -> f64 {
+    let (chunks, rest) = lows.as_chunks::<LANES>();
+    let mut low = [f64::INFINITY; LANES];
+    for chunk in chunks {
+        for (low, x) in low.iter_mut().zip(chunk) {
+            *low = lower(*x, *low);
+        }
+    }
+    rest.iter().fold(least(&low), |low, x| lower(*x, low))
 }
 
 fn unpadded(lanes: &[Lane], count: usize) -> impl Iterator<Item = f64> + '_ {
@@ -352,21 +377,27 @@ impl Step {
         Self { position, down: position + (to.buys - from.buys), up: position - (to.sells - from.sells) }
     }
 
-    fn add(self, row: &[Lane], filled: &mut [Lane], worst: &mut [Lane]) {
-        if self.position != 0.0 {
-            for (filled, returns) in filled.iter_mut().zip(row) {
-                for lane in 0..LANES {
-                    filled.0[lane] += self.position * returns.0[lane];
-                }
-            }
-        }
-        for (worst, returns) in worst.iter_mut().zip(row) {
-            for lane in 0..LANES {
-                let r = returns.0[lane];
-                worst.0[lane] += self.down * below_zero(r) + self.up * above_zero(r);
-            }
+    fn fill(self, row: &[Lane], filled: &mut [Lane]) {
+        for (filled, r) in flat_mut(filled).iter_mut().zip(flat(row)) {
+            *filled += self.position * r;
         }
     }
+
+    /// A return falls or rises, so one of two products is nothing: choosing the factor gives the bits of their sum.
+    fn add(self, row: &[Lane], worst: &mut [Lane]) {
+        for (worst, r) in flat_mut(worst).iter_mut().zip(flat(row)) {
+            *worst += if *r < 0.0 { self.down } else { self.up } * r;
+        }
+    }
+}
+
+/// Lanes as one row of numbers: a loop over it is one the compiler turns into vectors.
+fn flat(lanes: &[Lane]) -> &[f64] {
+    zerocopy::transmute_ref!(lanes)
+}
+
+fn flat_mut(lanes: &mut [Lane]) -> &mut [f64] {
+    zerocopy::transmute_mut!(lanes)
 }
 
 /// Value at risk and expected shortfall of outcomes (gains positive), both signed: positive is a loss.

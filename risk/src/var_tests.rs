@@ -135,7 +135,7 @@ proptest! {
         let seen = book.tail(limit, shock);
         let outcomes: Vec<f64> = book.worst().zip(&rows[1]).map(|(w, r)| w + (value * r).min(0.0) - cost).collect();
         let (n, slow) = (outcomes.len(), sorted(&outcomes, tail));
-        // a value within rounding of the limit may fall on either side; everything else must agree
+        // a value within rounding of the limit may fall on either side here; below, in the count's own sums, none may
         if (slow.var - limit).abs() > 1e-6 {
             prop_assert_eq!((seen.beyond as usize) < tail_count(n, tail), slow.var <= limit);
         }
@@ -145,6 +145,40 @@ proptest! {
         prop_assert!(slow.es <= bound + 1e-6 * bound.abs());
         let worst = outcomes.iter().map(|x| -x).fold(cost, f64::max);
         prop_assert!((book.worst_loss(shock) - worst).abs() <= 1e-6 * worst.max(1.0));
+    }
+
+    #[test]
+    fn the_count_is_a_full_sort_to_the_last_bit_at_every_scenario(
+        rows in returns(2), held in -1e5f64..1e5, buys in 0f64..1e5, value in -1e5f64..1e5, cost in 0f64..100.0,
+        nudge in -2i8..3, pick in any::<prop::sample::Index>(), tied in any::<bool>(),
+    ) {
+        let rows: Vec<Vec<f64>> = if tied {
+            rows.iter().map(|row| row.iter().map(|r| (r * 20.0).round() / 20.0 + 0.0).collect()).collect()
+        } else {
+            rows
+        };
+        let mut book = book(&rows);
+        book.update(id(0), Legs { position: held, buys, sells: 0.0 });
+        let mut sums: Vec<f64> =
+            book.worst().zip(&rows[1]).map(|(w, r)| w + if value * r < 0.0 { value * r } else { 0.0 }).collect();
+        sums.sort_by(f64::total_cmp);
+        // the floor is an outcome of the book, or one of its neighbours among the numbers there are
+        let mut floor = sums[pick.index(sums.len())];
+        for _ in 0..nudge.abs() {
+            floor = if nudge < 0 { floor.next_down() } else { floor.next_up() };
+        }
+        let limit = cost - floor;
+        prop_assume!(limit > 0.0);
+        let floor = cost - limit;
+        let seen = book.tail(limit, Shock { instrument: id(1), value, cost });
+        let beyond = sums.iter().take_while(|x| **x < floor).count();
+        prop_assert_eq!(seen.beyond as usize, beyond);
+        for k in 1..=sums.len() {
+            // the k-th worst outcome stands above the floor exactly when fewer than k lie beyond it
+            prop_assert_eq!((seen.beyond as usize) < k, sums[k - 1] >= floor);
+        }
+        let excess: f64 = sums.iter().take(beyond).map(|x| floor - x).sum();
+        prop_assert!((seen.excess - excess).abs() <= 1e-9 * excess.max(1.0));
     }
 
     #[test]

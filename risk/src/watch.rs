@@ -3,6 +3,8 @@
 //! In: market and exec facts. Out: ages, marks, bands, whether the links are ready and the books trusted. Never: a value
 //! of its own: what was not said is missing, and missing refuses.
 
+use crate::brake::State;
+use crate::trips::{Cause, Ladder, Level, Watch};
 use keel_core::event::{Channel, ExecEvent, HealthState, LinkState, MarketEvent, VenueStatus};
 use keel_core::units::{Mono, Px, Qty, Wall};
 
@@ -29,6 +31,10 @@ pub(crate) struct Market {
     pub(crate) theirs: Option<Qty>,
     /// Since when it differs from ours.
     pub(crate) differs: Option<Mono>,
+    /// How long its book has been silent, over time.
+    stale: Watch,
+    /// The look before this one found it silent for the same level: one late look is noise.
+    doubted: Level,
 }
 
 impl Market {
@@ -67,6 +73,17 @@ impl Market {
                 false
             }
         }
+    }
+
+    /// What the silence of this book asks of the brake: its instrument alone, and as long as it lasts. Two looks in a row must
+    /// agree before it gets worse. A book that never came is refused by its own check.
+    pub(crate) fn staleness(&mut self, now: Mono, ladder: &Ladder) -> State {
+        let age = self.book.map(|at| i64::try_from(now.since(at) / millis(1)).unwrap_or(i64::MAX));
+        let seen = age.map_or(Level::Calm, |age| ladder.level(age));
+        let agreed = seen.min(core::mem::replace(&mut self.doubted, seen));
+        // what this look alone says may end a level, never begin one
+        let measured = age.map(|age| age.min(ladder.highest(agreed.max(self.stale.level()))));
+        self.stale.look(now, Cause::Staleness, ladder, measured).state()
     }
 }
 

@@ -10,6 +10,8 @@ mod demo;
 mod input;
 mod journal;
 mod keel;
+mod knight;
+mod replay;
 mod rooms;
 mod tidy;
 mod world;

@@ -22,6 +22,7 @@ use keel_risk::Gate;
 use keel_risk::brake::State;
 use keel_risk::limits::{Limits, MarkSource};
 use keel_risk::throwaway::Throwaway;
+use keel_risk::trips::{Cause, Ladder};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -252,6 +253,9 @@ pub fn limits() -> Limits {
     let mut limits = Limits::demo().without_tail();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (100, 40, 10);
     (limits.execution_window, limits.mark) = (1_000, MarkSource::TickerOrMid);
+    // a tape may hold books alone, and quiet ones
+    limits.instrument.max_participation = 0;
+    limits.trips.ladders[Cause::Staleness as usize] = Ladder::new(1_000, 10_000, 30_000);
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_executions) = (100, 256);
     }

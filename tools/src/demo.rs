@@ -28,6 +28,7 @@ use keel_gateway::sign::Signer;
 use keel_journal::Options;
 use keel_risk::limits::{Limits, MarkSource};
 use keel_risk::throwaway::Throwaway;
+use keel_risk::trips::{Cause, Ladder};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -235,6 +236,9 @@ fn limits() -> Limits {
     let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (100, 40, 10);
     (limits.execution_window, limits.mark) = (1_000, MarkSource::TickerOrMid);
+    // a tape may hold books alone, and quiet ones
+    limits.instrument.max_participation = 0;
+    limits.trips.ladders[Cause::Staleness as usize] = Ladder::new(1_000, 10_000, 30_000);
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_executions) = (100, 256);
     }

@@ -204,10 +204,12 @@ fn market(origin: &keel_core::event::Origin, own: Fields) -> Fields {
 }
 
 fn order(order: &Order) -> Fields {
-    fields!(order; client cause px qty instrument strategy op side kind tif reduce_only bound)
+    fields!(order; client cause px qty instrument strategy op side kind tif reduce_only bound model signal_age)
 }
 
-fn decision(decision: &Decision) -> Fields {
+/// A decision's fields: what was asked, every check with its value and limit.
+#[must_use]
+pub fn decision_fields(decision: &Decision) -> Fields {
     let mut all = order(&decision.order);
     let failures: Vec<_> = decision.failures().map(Refusal::name).collect();
     all.push(("failing", Value::Text(failures.join(","))));
@@ -295,7 +297,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Document => read(bytes).as_ref().map(document),
-        Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision),
+        Kind::Approved | Kind::Refused => read(bytes).as_ref().map(decision_fields),
         Kind::NotSized => read::<NotSized>(bytes).map(|fact| order(&fact.order)),
         Kind::Trip => plain!(Trip; version measured limit limits id scope before after reason author at),
         Kind::Answer => plain!(Answer; version limits document doubt author),

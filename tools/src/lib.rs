@@ -19,6 +19,7 @@ pub mod moment;
 pub mod node;
 pub mod prove;
 pub mod record;
+pub mod replay;
 pub mod risk;
 pub mod summary;
 pub mod tail;

@@ -128,6 +128,7 @@ pub(crate) fn limits(config: &Config) -> Result<Limits> {
     let mut limits = Limits::demo();
     if let Some(value) = config.limits.order_usdt {
         limits.instrument.max_order_value = notional(value)?;
+        limits.instrument.max_resting_value = limits.instrument.max_order_value;
     }
     if let Some(value) = config.limits.position_usdt {
         limits.instrument.max_position = notional(value)?;

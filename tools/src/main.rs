@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, brake, checkpoint, decode, demo, drill, exchange, keys, limits, live, prove, record, risk, tail, verify};
+use keel_tools::{
+    archive, brake, checkpoint, decode, demo, drill, exchange, keys, limits, live, prove, record, replay, risk, tail, verify,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ enum Job {
     Exchange(exchange::Args),
     /// Print a journal's records.
     Tail(tail::Args),
+    /// Run the engine over a journal again and compare every decision; or ask what other limits would have changed.
+    Replay(replay::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -74,6 +78,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

@@ -140,8 +140,10 @@ pub struct Order {
     pub reduce_only: Flag,
     /// Which bound set the size.
     pub bound: Constraint,
-    /// Zero.
-    pub pad: [u8; 6],
+    /// Age of the signal behind it when it was acted on, milliseconds, saturated; 0 for one that is not from outside.
+    pub signal_age: u16,
+    /// Version of the model that wanted it; 0 is a strategy of this program, which no model drives.
+    pub model: u32,
 }
 
 const _: () = assert!(size_of::<Order>() == 48);

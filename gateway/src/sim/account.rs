@@ -3,7 +3,7 @@
 //! Every buy moves `wallet - cost` by exactly minus the traded value and every sell by plus it, so over all accounts
 //! cash, fees and open cost always sum to what was deposited: conservation is arithmetic, not hope.
 
-use super::order::{Execution, Order};
+use super::order::{Execution, Exits, Order};
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,8 +23,14 @@ pub(super) struct Position {
     pub(super) realised_ever: Notional,
     /// Fees paid to open what is open now.
     pub(super) open_fee: Notional,
-    pub(super) take_profit: Px,
-    pub(super) stop_loss: Px,
+    /// Guards of the whole of it: what they ask for, how far a trailing stop follows, and their orders (0: none).
+    pub(super) exits: Exits,
+    pub(super) trailing: Px,
+    pub(super) guards: [u64; 3],
+    /// Of an isolated position: the part of the wallet that backs it.
+    pub(super) margin: Notional,
+    /// Of an isolated position: it draws margin from the wallet by itself.
+    pub(super) auto_add: bool,
     pub(super) created: u64,
     pub(super) updated: u64,
     pub(super) opened: u64,
@@ -139,8 +145,10 @@ pub(super) struct Account {
     pub(super) executions: VecDeque<Execution>,
     pub(super) log: VecDeque<LogRow>,
     pub(super) transfers: VecDeque<Transfer>,
-    /// Hundredths, by symbol.
-    pub(super) leverage: Vec<u32>,
+    /// Hundredths, by symbol: of what buys open, of what sells open.
+    pub(super) leverage: Vec<[u32; 2]>,
+    /// Margin is by position, not by account.
+    pub(super) isolated: bool,
     /// Two legs, by symbol.
     pub(super) hedge: Vec<bool>,
     /// Fee rates (taker, maker) instead of the instrument's.
@@ -167,7 +175,8 @@ impl Account {
             executions: VecDeque::new(),
             log: VecDeque::new(),
             transfers: VecDeque::new(),
-            leverage: vec![1_000; symbols],
+            leverage: vec![[1_000; 2]; symbols],
+            isolated: false,
             hedge: vec![false; symbols],
             fees: None,
             band_rejects: false,

@@ -9,15 +9,24 @@ pub struct Refusal {
     pub code: i32,
     /// `retMsg`.
     pub text: Cow<'static, str>,
+    /// `result`, as JSON.
+    pub result: Cow<'static, str>,
 }
 
 impl Refusal {
     pub(super) const fn new(code: i32, text: &'static str) -> Self {
-        Self { code, text: Cow::Borrowed(text) }
+        Self { code, text: Cow::Borrowed(text), result: Cow::Borrowed("{}") }
     }
 
     pub(super) fn said(code: i32, text: String) -> Self {
-        Self { code, text: Cow::Owned(text) }
+        Self { code, text: Cow::Owned(text), result: Cow::Borrowed("{}") }
+    }
+
+    /// 3400045: a margin mode that cannot be set, with its reason.
+    pub(super) fn reasons(code: &str, why: &str) -> Self {
+        let mut no = Self::new(3_400_045, "Set margin mode failed");
+        no.result = Cow::Owned(format!(r#"{{"reasons":[{{"reasonCode":"{code}","reasonMsg":"{why}"}}]}}"#));
+        no
     }
 
     /// 10001 with its reason.
@@ -66,11 +75,26 @@ codes! {
     MODE_SAME = 110025, "Position mode is not modified";
     HAS_POSITION = 110024, "You have existing position, so position mode cannot be switched";
     HAS_ORDERS = 110028, "You have existing open orders, so position mode cannot be switched";
+    WOULD_LIQUIDATE = 110011, "Liquidation will be triggered immediately by this adjustment";
+    NO_MARGIN_TO_ADD = 110014, "Insufficient available balance to add additional margin.";
+    IS_CROSS = 110015, "The position is in cross margin mode.";
+    MARGIN_SAME = 110027, "Margin has not been modified.";
+    NO_POSITION = 110033, "You can't set margin without an open position";
+    ONLY_ISOLATED = 110076, "Only isolated mode can set auto-add-margin";
+    MARGIN_TOO_LOW = 110078, "Added margin more than max can reduce margin";
+    NOT_RESTRICTED = 110082, "You cannot lift Reduce-Only restrictions, as no Reduce-Only restrictions are applied to your position";
+    RISK_LIMIT = 110089, "Exceeds the maximum risk limit level";
     LEVERAGE_SAME = 110043, "leverage not modified";
     QTY_BELOW_FILLED = 110064, "The modified quantity is less than or equal to the filled quantity.";
     DUP_LINK = 110072, "OrderLinkedID is duplicate";
     TRIGGER_BUY = 110092, "expect Rising, but trigger_price is not above current price";
     TRIGGER_SELL = 110093, "expect Falling, but trigger_price is not below current price";
+    EXITS_FIXED = 110059, "Not allowed to modify the TP/SL of a partially filled open order.";
+    GUARD_FIXED = 110060, "Under full TP/SL mode, it is not allowed to modify TP/SL.";
+    GUARD_TOO_LARGE = 110058, "You can't set take profit and stop loss due to insufficient size of remaining position size.";
+    TOO_MANY_GUARDS = 110061, "Not allowed to have more than 20 TP/SLs under Partial tpSlMode.";
+    NOT_MODIFIED = 34040, "not modified";
+    NO_RPI = 110119, "Order failed. RPI orders are restricted to approved market makers only";
     MIN_NOTIONAL = 110094, "Order does not meet minimum order value 5USDT";
     IDX_MISMATCH = 10001, "position idx not match position mode";
     BAD_SYMBOL = 10001, "params error: symbol invalid";

@@ -13,7 +13,7 @@
 //! | `halt symbol=S`, `resume symbol=S` | orders answer 110066, or trade again |
 //! | `status symbol=S to=Trading\|PreLaunch\|Delivering\|Closed` | listing and delisting |
 //! | `instrument symbol=S [tick=T] [step=Q] [min_qty=Q] [max_qty=Q]` | filters change |
-//! | `mark symbol=S px=P` | mark and index, until the market moves them |
+//! | `mark symbol=S px=P [index=I]` | mark and index, until the market moves them |
 //! | `funding symbol=S [rate=R]` | funding is settled now |
 //! | `flatten key=K symbol=S per_cent=N` | the venue closes that part of the position |
 //! | `liquidate key=K`, `adl key=K symbol=S qty=Q` | liquidation, deleveraging |
@@ -146,7 +146,11 @@ impl Exchange {
                 if px <= Px::ZERO || px > Px::MAX {
                     return Err("px must be positive".to_owned());
                 }
-                (self.engine.quotes[symbol].mark, self.engine.quotes[symbol].index) = (px, px);
+                let index = Px::from_raw(line.raw("index")?.unwrap_or(px.raw()));
+                if index <= Px::ZERO || index > Px::MAX {
+                    return Err("index must be positive".to_owned());
+                }
+                (self.engine.quotes[symbol].mark, self.engine.quotes[symbol].index) = (px, index);
                 self.after_prices(symbol);
                 Ok(())
             }
@@ -156,7 +160,7 @@ impl Exchange {
                     let cap = self.engine.specs[symbol].funding_cap;
                     self.engine.quotes[symbol].funding = rate.clamp(-cap, cap);
                 }
-                self.engine.settle_funding(now_ms, symbol);
+                self.settle(symbol, now_ms);
                 Ok(())
             }
             "flatten" | "liquidate" | "adl" => self.intervene(&line),
@@ -293,7 +297,7 @@ impl Exchange {
     fn intervene(&mut self, line: &Line<'_>) -> Result<(), String> {
         let (account, now_ms) = (self.account_arg(line)?, self.now_ms());
         if line.verb == "liquidate" {
-            self.engine.liquidate(now_ms, account);
+            self.engine.liquidate(now_ms, account, true);
             return Ok(());
         }
         let symbol = self.symbol_word(line)?;
@@ -322,19 +326,19 @@ impl Exchange {
     /// A restart snapshot with `u=1`, or a delta whose bid stands above the ask, to every book subscriber.
     fn spoil_book(&mut self, symbol: usize, crossed: bool) {
         let now_ms = self.now_ms();
-        for (depth, _) in feed::DEPTHS {
+        for (stream, depth, _) in feed::BOOKS {
             let (engine, feed) = (&self.engine, &mut self.feeds[symbol]);
             let (spec, book) = (&engine.specs[symbol], &engine.books[symbol]);
-            let topic = format!("orderbook.{depth}.{}", spec.symbol());
+            let topic = feed::book_topic(stream, spec.symbol());
             let (bids, asks) = (feed::levels(book, Side::Buy, depth), feed::levels(book, Side::Sell, depth));
             let (seq, tick) = (engine.quotes[symbol].seq, spec.instrument.tick);
-            let Some(mirror) = feed.mirrors.get_mut(&depth).filter(|_| self.subscribers.contains_key(&topic)) else {
+            let Some(mirror) = feed.mirrors.get_mut(&stream).filter(|_| self.subscribers.contains_key(&topic)) else {
                 continue;
             };
             mirror.u = if crossed { mirror.u + 1 } else { 1 };
-            let stamp = feed::Stamp { depth, u: mirror.u, seq, ts: now_ms, cts: now_ms };
+            let stamp = feed::Stamp { depth: stream, u: mirror.u, seq, ts: now_ms, cts: now_ms };
             let frame = match (crossed, asks.first()) {
-                (true, Some((ask, qty))) => feed::book_frame(spec, &stamp, depth == 1, &[(*ask + tick, *qty)], &[]),
+                (true, Some((ask, qty))) => feed::book_frame(spec, &stamp, stream == 1, &[(*ask + tick, *qty)], &[]),
                 _ => {
                     feed::diff(&mut mirror.levels, Side::Buy, &bids);
                     feed::diff(&mut mirror.levels, Side::Sell, &asks);

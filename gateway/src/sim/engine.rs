@@ -6,6 +6,7 @@
 
 use super::account::{Account, Position};
 use super::book::Book;
+use super::funding::Model;
 use super::order::{Execution, Order, Target};
 use super::pool::Pool;
 use super::rng::mix;
@@ -43,6 +44,8 @@ pub(super) struct Quote {
     pub(super) seq: u64,
     /// 1e-8 per interval.
     pub(super) funding: i64,
+    /// Averages behind mark and funding.
+    pub(super) model: Model,
 }
 
 /// Accounts, books and orders.
@@ -74,6 +77,7 @@ impl Engine {
             index: spec.start_px,
             seq: 1_000_000,
             funding: 10_000,
+            model: Model::default(),
         };
         Self {
             books: vec![Book::default(); symbols],
@@ -122,6 +126,16 @@ impl Engine {
 
     pub(super) fn symbol(&self, name: &str) -> Option<usize> {
         self.specs.iter().position(|s| s.symbol() == name)
+    }
+
+    /// Open interest of one side, and how many accounts hold longs and shorts.
+    pub(super) fn open_interest(&self, symbol: usize) -> (Qty, u32, u32) {
+        let legs = self.accounts.iter().flat_map(|a| a.positions.range((symbol, 0)..=(symbol, u8::MAX)));
+        legs.fold((Qty::ZERO, 0, 0), |(open, longs, shorts), (_, p)| match p.size.raw() {
+            0 => (open, longs, shorts),
+            1.. => (open + p.size, longs + 1, shorts),
+            _ => (open, longs, shorts + 1),
+        })
     }
 
     /// Fee rates of an account on a symbol: taker, maker.

@@ -3,8 +3,10 @@
 //! Taped topics pass verbatim; a mirror of each taped depth gives late subscribers their snapshot. Depths nobody taped,
 //! and everything of a generated market, are published from the engine's book at the venue's own push rates.
 
+use super::bars::{Bars, Day};
 use super::book::{Book, Ladder};
 use super::engine::Quote;
+use super::history::History;
 use super::order::side_text;
 use super::spec::Spec;
 use super::text::{Obj, array, decimal, fixed};
@@ -12,8 +14,22 @@ use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Depths the venue streams, with their push interval in milliseconds.
-pub(super) const DEPTHS: [(usize, u64); 4] = [(1, 10), (50, 20), (200, 100), (1000, 200)];
+/// Number of the stream with retail price improvement: `orderbook.rpi`.
+pub(super) const RPI: usize = 0;
+/// Book streams by number (the depth, but for `rpi`): levels, and the push interval in milliseconds.
+pub(super) const BOOKS: [(usize, usize, u64); 5] =
+    [(1, 1, 10), (50, 50, 20), (200, 200, 100), (1000, 1000, 200), (RPI, 50, 100)];
+
+/// The topic of a book stream.
+pub(super) fn book_topic(stream: usize, symbol: &str) -> String {
+    if stream == RPI { format!("orderbook.rpi.{symbol}") } else { format!("orderbook.{stream}.{symbol}") }
+}
+
+/// The stream a topic names in its second part.
+pub(super) fn book_stream(name: &str) -> Option<(usize, usize)> {
+    let wanted = |number: usize| if number == RPI { name == "rpi" } else { name.parse() == Ok(number) };
+    BOOKS.into_iter().find(|(number, _, _)| wanted(*number)).map(|(number, levels, _)| (number, levels))
+}
 /// Milliseconds between ticker pushes.
 pub(super) const TICKER_MS: u64 = 100;
 /// Milliseconds after which an unchanged depth 1 is sent again with the same `u`.
@@ -60,33 +76,26 @@ pub(super) struct Feed {
     pub(super) ticker_taped: bool,
     pub(super) mark_given: bool,
     pub(super) direction: &'static str,
-    pub(super) open: Px,
-    pub(super) high: Px,
-    pub(super) low: Px,
-    pub(super) volume: Qty,
-    pub(super) turnover: Notional,
-    pub(super) open_interest: Qty,
+    /// Bars of the prints.
+    pub(super) bars: Bars,
+    pub(super) history: History,
+    /// The tape tells the funding rate.
+    pub(super) rate_taped: bool,
     pub(super) next_funding: u64,
     pub(super) band_at: u64,
     pub(super) kline_at: u64,
 }
 
 impl Feed {
-    /// Counts a print into the day and the tick direction; returns the direction.
-    pub(super) fn count(&mut self, last: Px, px: Px, qty: Qty) -> &'static str {
+    /// Counts a print into the bars and the tick direction; returns the direction.
+    pub(super) fn count(&mut self, last: Px, time: u64, px: Px, qty: Qty) -> &'static str {
         self.direction = match (px.cmp(&last), self.direction) {
             (std::cmp::Ordering::Greater, _) => "PlusTick",
             (std::cmp::Ordering::Less, _) => "MinusTick",
             (_, "PlusTick" | "ZeroPlusTick") => "ZeroPlusTick",
             _ => "ZeroMinusTick",
         };
-        if self.open.is_zero() {
-            (self.open, self.high, self.low) = (px, px, px);
-        }
-        (self.high, self.low) = (self.high.max(px), self.low.min(px));
-        self.volume = Qty::from_raw(self.volume.raw().saturating_add(qty.raw()));
-        let value = px.mul_floor(qty).unwrap_or(Notional::ZERO);
-        self.turnover = Notional::from_raw(self.turnover.raw().saturating_add(value.raw()));
+        self.bars.trade(time, px, qty);
         self.direction
     }
 
@@ -97,8 +106,14 @@ impl Feed {
         self.trades.push_back(print);
     }
 
-    /// Every ticker field, as text, in the venue's order.
-    pub(super) fn ticker_fields(&self, spec: &Spec, quote: &Quote, book: &Book) -> Vec<(&'static str, String)> {
+    /// Every ticker field, as text, in the venue's order. `open` is the open interest of one side.
+    pub(super) fn ticker_fields(
+        &self,
+        spec: &Spec,
+        quote: &Quote,
+        book: &Book,
+        open: Qty,
+    ) -> Vec<(&'static str, String)> {
         let px = |px: Px| {
             let mut out = String::new();
             fixed(&mut out, px.raw(), spec.price_places);
@@ -110,14 +125,15 @@ impl Feed {
             out
         };
         let (bid, ask) = (book.shown(Side::Buy), book.shown(Side::Sell));
-        let day = if self.open.is_zero() { quote.last } else { self.open };
-        let change = if day.is_zero() {
+        let at = quote.last;
+        let day = self.bars.day().unwrap_or(Day { open: at, high: at, low: at, hour: at, ..Day::default() });
+        let change = if day.open.is_zero() {
             0
         } else {
-            let moved = i128::from(quote.last.raw() - day.raw()) * 1_000_000 / i128::from(day.raw());
+            let moved = i128::from(quote.last.raw() - day.open.raw()) * 1_000_000 / i128::from(day.open.raw());
             i64::try_from(moved).unwrap_or(0) * 100
         };
-        let value = quote.mark.mul_floor(self.open_interest).unwrap_or(Notional::ZERO);
+        let value = |open: Qty| decimal(quote.mark.mul_floor(open).unwrap_or(Notional::ZERO).raw());
         let level = |level: Option<(Px, Qty)>| level.map_or((String::new(), String::new()), |(p, q)| (px(p), qty(q)));
         let ((bid_px, bid_qty), (ask_px, ask_qty)) = (level(bid), level(ask));
         vec![
@@ -125,16 +141,18 @@ impl Feed {
             ("tickDirection", if self.direction.is_empty() { "ZeroPlusTick" } else { self.direction }.to_owned()),
             ("price24hPcnt", decimal(change)),
             ("lastPrice", px(quote.last)),
-            ("prevPrice24h", px(day)),
-            ("highPrice24h", px(if self.high.is_zero() { quote.last } else { self.high })),
-            ("lowPrice24h", px(if self.low.is_zero() { quote.last } else { self.low })),
-            ("prevPrice1h", px(day)),
+            ("prevPrice24h", px(day.open)),
+            ("highPrice24h", px(day.high)),
+            ("lowPrice24h", px(day.low)),
+            ("prevPrice1h", px(day.hour)),
             ("markPrice", px(quote.mark)),
             ("indexPrice", px(quote.index)),
-            ("openInterest", qty(self.open_interest)),
-            ("openInterestValue", decimal(value.raw())),
-            ("turnover24h", decimal(self.turnover.raw())),
-            ("volume24h", decimal(self.volume.raw())),
+            ("openInterest", qty(open + open)),
+            ("openInterestValue", value(open + open)),
+            ("singleOpenInterest", qty(open)),
+            ("singleOpenInterestValue", value(open)),
+            ("turnover24h", decimal(day.turnover.raw())),
+            ("volume24h", decimal(day.volume.raw())),
             ("fundingIntervalHour", (spec.instrument.funding_minutes / 60).to_string()),
             ("fundingCap", decimal(spec.funding_cap)),
             ("nextFundingTime", self.next_funding.to_string()),
@@ -180,7 +198,8 @@ impl Feed {
     }
 }
 
-fn write_levels(out: &mut String, spec: &Spec, levels: impl IntoIterator<Item = (Px, Qty)>) {
+/// Levels as pairs, or with a third number: what stands there for retail only. Nobody here is approved to quote that.
+fn write_levels(out: &mut String, spec: &Spec, rpi: bool, levels: impl IntoIterator<Item = (Px, Qty)>) {
     array(out, levels, |out, (px, qty)| {
         out.push_str("[\"");
         fixed(out, px.raw(), spec.price_places);
@@ -190,7 +209,7 @@ fn write_levels(out: &mut String, spec: &Spec, levels: impl IntoIterator<Item = 
         } else {
             fixed(out, qty.raw(), spec.qty_places);
         }
-        out.push_str("\"]");
+        out.push_str(if rpi { "\",\"0\"]" } else { "\"]" });
     });
 }
 
@@ -239,16 +258,17 @@ pub(super) struct Stamp {
 pub(super) fn book_frame(spec: &Spec, stamp: &Stamp, snapshot: bool, bids: &[(Px, Qty)], asks: &[(Px, Qty)]) -> String {
     let mut out = String::with_capacity(160 + 28 * (bids.len() + asks.len()));
     let kind = if snapshot { "snapshot" } else { "delta" };
-    let head = Obj::new(&mut out).s("topic", &format!("orderbook.{}.{}", stamp.depth, spec.symbol()));
+    let rpi = stamp.depth == RPI;
+    let head = Obj::new(&mut out).s("topic", &book_topic(stamp.depth, spec.symbol()));
     let head = match stamp.depth {
-        1 => head.u("ts", stamp.ts).s("type", kind),
+        1 | RPI => head.u("ts", stamp.ts).s("type", kind),
         _ => head.s("type", kind).u("ts", stamp.ts),
     };
     head.with("data", |out| {
         Obj::new(out)
             .s("s", spec.symbol())
-            .with("b", |out| write_levels(out, spec, bids.iter().copied()))
-            .with("a", |out| write_levels(out, spec, asks.iter().copied()))
+            .with("b", |out| write_levels(out, spec, rpi, bids.iter().copied()))
+            .with("a", |out| write_levels(out, spec, rpi, asks.iter().copied()))
             .u("u", stamp.u)
             .u("seq", stamp.seq)
             .end();
@@ -260,11 +280,11 @@ pub(super) fn book_frame(spec: &Spec, stamp: &Stamp, snapshot: bool, bids: &[(Px
 
 /// `result` of `market/orderbook`.
 pub(super) fn book_result(spec: &Spec, stamp: &Stamp, bids: &[(Px, Qty)], asks: &[(Px, Qty)]) -> String {
-    let mut out = String::new();
+    let (mut out, rpi) = (String::new(), stamp.depth == RPI);
     Obj::new(&mut out)
         .s("s", spec.symbol())
-        .with("b", |out| write_levels(out, spec, bids.iter().copied()))
-        .with("a", |out| write_levels(out, spec, asks.iter().copied()))
+        .with("b", |out| write_levels(out, spec, rpi, bids.iter().copied()))
+        .with("a", |out| write_levels(out, spec, rpi, asks.iter().copied()))
         .u("ts", stamp.ts)
         .u("u", stamp.u)
         .u("seq", stamp.seq)

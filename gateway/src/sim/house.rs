@@ -7,7 +7,7 @@
 
 use super::account::Account;
 use super::engine::Engine;
-use super::order::{Kind, Place, Smp, Tif};
+use super::order::{Exits, Kind, Place, Smp, Tif};
 use super::rng::Rng;
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -73,7 +73,7 @@ impl House {
             self.due_ns += self.rng.exponential(BURST_GAP_NS).max(1);
         }
         self.due_ns = self.due_ns.max(now_ms * 1_000_000 + 1);
-        self.mark(engine);
+        self.mark(engine, now_ms);
     }
 
     fn burst(&mut self, engine: &mut Engine, now_ms: u64) {
@@ -139,8 +139,7 @@ impl House {
             smp: Smp::None,
             trigger: None,
             slippage: None,
-            take_profit: Px::ZERO,
-            stop_loss: Px::ZERO,
+            exits: Exits::default(),
         }
     }
 
@@ -193,12 +192,14 @@ impl House {
         let _ = engine.place(now_ms, self.taker, place);
     }
 
-    fn mark(&self, engine: &mut Engine) {
+    fn mark(&self, engine: &mut Engine, now_ms: u64) {
         let book = &engine.books[self.symbol];
         if let (Some(bid), Some(ask)) = (book.touch(Side::Buy), book.touch(Side::Sell)) {
             let middle = Px::from_raw(bid.raw() + (ask.raw() - bid.raw()) / 2);
-            let quote = &mut engine.quotes[self.symbol];
-            (quote.mark, quote.index) = (middle, middle);
+            let spec = &engine.specs[self.symbol];
+            let interval_ms = u64::from(spec.instrument.funding_minutes.max(1)) * 60_000;
+            let grid = Px::from_raw(10i64.pow(8 - spec.price_places.min(8)));
+            engine.quotes[self.symbol].follow(now_ms, middle, interval_ms, grid);
         }
     }
 }

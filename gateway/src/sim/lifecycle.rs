@@ -1,8 +1,9 @@
-//! What happens to orders and positions without a request: triggers, funding, liquidation, deleveraging.
+//! What happens to orders and positions without a request: triggers, funding, money in and out. Liquidation stands in
+//! `liquidation.rs`.
 
-use super::account::{LogRow, PositionStatus, Transfer, remember};
-use super::engine::{Engine, Event, MARKET};
-use super::order::{Execution, Kind, Order, Place, Smp, Status, Tif, side_text};
+use super::account::{LogRow, Transfer, remember};
+use super::engine::{Engine, Event};
+use super::order::{Execution, Exits, Kind, Order, Place, Smp, Status, Tif, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 
@@ -12,8 +13,8 @@ type Leg = (usize, usize, u8);
 impl Engine {
     /// Prices of a symbol moved: conditional orders, stops of positions, and accounts in need look again.
     pub(super) fn prices_moved(&mut self, now_ms: u64, symbol: usize) {
+        self.trail(symbol);
         self.fire_triggers(now_ms, symbol);
-        self.fire_stops(now_ms, symbol);
         self.check_solvency(now_ms);
     }
 
@@ -22,7 +23,7 @@ impl Engine {
             let trigger = engine.orders.get(id).and_then(|o| o.trigger)?;
             let px = engine.trigger_px(symbol, trigger.by);
             let met = if trigger.rise { px >= trigger.px } else { px <= trigger.px };
-            (met && !px.is_zero()).then_some(*id)
+            (met && !px.is_zero() && !trigger.px.is_zero()).then_some(*id)
         };
         let fired: Vec<u64> = self.stops[symbol].iter().filter_map(|id| due(self, id)).collect();
         for id in fired {
@@ -30,6 +31,7 @@ impl Engine {
             let Some(mut order) = self.orders.remove(&id) else { continue };
             (order.status, order.updated) = (Status::Triggered, now_ms);
             self.announce(&order);
+            self.guard_fired(now_ms, &order);
             order.status = Status::New;
             let place = self.as_place(&order);
             if order.kind == Kind::Market {
@@ -60,34 +62,7 @@ impl Engine {
             smp: order.smp,
             trigger: None,
             slippage: None,
-            take_profit: order.take_profit,
-            stop_loss: order.stop_loss,
-        }
-    }
-
-    /// Take profit and stop loss of positions, at the last price.
-    fn fire_stops(&mut self, now_ms: u64, symbol: usize) {
-        let last = self.quotes[symbol].last;
-        let mut fired = Vec::new();
-        for (account, of) in self.accounts.iter().enumerate().filter(|(_, a)| !a.house) {
-            for ((_, idx), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
-                let long = p.size.raw() > 0;
-                let hit = |level: Px, above: bool| {
-                    !level.is_zero() && !last.is_zero() && if above { last >= level } else { last <= level }
-                };
-                let (profit, loss) = (hit(p.take_profit, long), hit(p.stop_loss, !long));
-                if !p.size.is_zero() && (profit || loss) {
-                    fired.push((account, *idx, p.size, profit));
-                }
-            }
-        }
-        for (account, idx, size, profit) in fired {
-            if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
-                (p.take_profit, p.stop_loss) = (Px::ZERO, Px::ZERO);
-            }
-            let (create, stop) =
-                if profit { ("CreateByTakeProfit", "TakeProfit") } else { ("CreateByStopLoss", "StopLoss") };
-            self.close(now_ms, account, symbol, idx, size, (create, stop));
+            exits: order.exits,
         }
     }
 
@@ -107,7 +82,7 @@ impl Engine {
         self.execute(now_ms, order);
     }
 
-    fn venue_order(
+    pub(super) fn venue_order(
         &mut self,
         now_ms: u64,
         (account, symbol, idx): Leg,
@@ -129,8 +104,7 @@ impl Engine {
             smp: Smp::None,
             trigger: None,
             slippage: None,
-            take_profit: Px::ZERO,
-            stop_loss: Px::ZERO,
+            exits: Exits::default(),
         };
         let bound = self.market_bound(&place).unwrap_or(self.quotes[symbol].mark);
         place.px = self.specs[symbol].instrument.passive(side, bound);
@@ -165,9 +139,13 @@ impl Engine {
         let (mark, rate, seq) = (self.quotes[symbol].mark, self.quotes[symbol].funding, self.quotes[symbol].seq);
         self.fees += pay;
         let id = self.take_execution_number();
+        self.accounts[account].wallet -= pay;
+        let short = -self.loose(account).min(Notional::ZERO);
         let of = &mut self.accounts[account];
-        of.wallet -= pay;
         if let Some(p) = of.positions.get_mut(&(symbol, idx)) {
+            if of.isolated && !of.house {
+                p.margin -= short; // what the loose cash cannot pay, the position's own margin does
+            }
             p.realised -= pay;
             p.realised_ever -= pay;
             p.updated = now_ms;
@@ -223,138 +201,6 @@ impl Engine {
         };
         remember(&mut of.executions, execution.clone());
         self.events.push(Event::Execution(account, Box::new(execution)));
-        self.after(account, symbol, idx, true);
-    }
-
-    // ---- liquidation ---------------------------------------------------------------------------------------------
-
-    /// Accounts whose maintenance margin exceeds their equity are liquidated.
-    fn check_solvency(&mut self, now_ms: u64) {
-        for account in 0..self.accounts.len() {
-            let of = &self.accounts[account];
-            if of.house || of.frozen || of.positions.values().all(|p| p.size.is_zero()) {
-                continue;
-            }
-            let totals = self.totals(account);
-            if totals.position_mm > Notional::ZERO && totals.position_mm >= totals.equity() {
-                self.liquidate(now_ms, account);
-            }
-        }
-    }
-
-    /// Cancels everything, takes every position over, covers what is missing from the insurance.
-    pub(super) fn liquidate(&mut self, now_ms: u64, account: usize) {
-        self.accounts[account].frozen = true;
-        let open: Vec<u64> = self.accounts[account].open.iter().copied().collect();
-        for id in open {
-            self.withdraw(now_ms, id, "CancelAllBeforeLiq", "EC_PerCancelRequest");
-        }
-        let legs: Vec<(usize, u8)> = self.accounts[account].positions.keys().copied().collect();
-        let mut worst = (Notional::MAX, 0); // the leg that cost most owes its pool what is missing
-        for (symbol, idx) in legs {
-            let size = self.accounts[account].position(symbol, idx).size;
-            if !size.is_zero() {
-                let before = self.accounts[account].wallet;
-                self.take_over(now_ms, account, symbol, idx, size, "CreateByLiq");
-                worst = worst.min((self.accounts[account].wallet - before, symbol));
-            }
-        }
-        let missing = -self.accounts[account].wallet.raw().min(0);
-        if missing > 0 {
-            let missing = Notional::from_raw(missing);
-            self.accounts[account].wallet += missing;
-            self.accounts[MARKET].wallet -= missing;
-            self.pools[worst.1].pay(now_ms, missing);
-            self.events.push(Event::Wallet(account));
-        }
-        self.accounts[account].frozen = false;
-    }
-
-    /// Closes `size` in the book as far as it reaches, the rest by deleveraging the other side.
-    pub(super) fn take_over(
-        &mut self,
-        now_ms: u64,
-        account: usize,
-        symbol: usize,
-        idx: u8,
-        size: Qty,
-        create_type: &'static str,
-    ) {
-        self.set_status(account, symbol, idx, PositionStatus::Liq);
-        self.tell_position(account, symbol, idx);
-        let long = size.raw() > 0;
-        let (side, of) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
-        let bust = self.quotes[symbol].mark;
-        self.events.push(Event::Liquidated(symbol, of, size.abs(), bust));
-        let order = self.venue_order(now_ms, (account, symbol, idx), side, size.abs(), create_type);
-        self.execute(now_ms, order);
-        let left = self.closable(account, symbol, idx, side).min(size.abs());
-        if !left.is_zero() {
-            self.deleverage(now_ms, account, symbol, idx, side, left);
-        }
-        self.set_status(account, symbol, idx, PositionStatus::Normal);
-        self.tell_position(account, symbol, idx);
-    }
-
-    fn set_status(&mut self, account: usize, symbol: usize, idx: u8, status: PositionStatus) {
-        if let Some(p) = self.accounts[account].positions.get_mut(&(symbol, idx)) {
-            p.status = status;
-        }
-    }
-
-    /// Positions on the other side trade at the mark, the most profitable first; the market account takes the rest.
-    pub(super) fn deleverage(
-        &mut self,
-        now_ms: u64,
-        account: usize,
-        symbol: usize,
-        idx: u8,
-        side: Side,
-        mut left: Qty,
-    ) {
-        let mark = self.quotes[symbol].mark;
-        let mut ranked: Vec<(i64, usize, u8)> = Vec::new();
-        for (other, of) in self.accounts.iter().enumerate().filter(|(other, _)| *other != account && *other != MARKET) {
-            for ((_, leg), p) in of.positions.range((symbol, 0)..=(symbol, u8::MAX)) {
-                let opposite = if side == Side::Sell { p.size.raw() < 0 } else { p.size.raw() > 0 };
-                if opposite {
-                    ranked.push((p.unrealised(mark).raw(), other, *leg));
-                }
-            }
-        }
-        ranked.sort_by_key(|(gain, other, leg)| (std::cmp::Reverse(*gain), *other, *leg));
-        for (_, other, leg) in ranked {
-            let size = self.accounts[other].position(symbol, leg).size.abs().min(left);
-            if size.is_zero() {
-                continue;
-            }
-            left -= size;
-            self.set_status(other, symbol, leg, PositionStatus::Adl);
-            self.pass_through(now_ms, (other, symbol, leg), side.opposite(), mark, size, "CreateByAdl_PassThrough");
-            self.set_status(other, symbol, leg, PositionStatus::Normal);
-            self.pass_through(now_ms, (account, symbol, idx), side, mark, size, "CreateByTakeOver_PassThrough");
-        }
-        if !left.is_zero() {
-            self.pass_through(now_ms, (account, symbol, idx), side, mark, left, "CreateByTakeOver_PassThrough");
-            self.market_fill(symbol, side.opposite(), mark, left);
-        }
-    }
-
-    /// A fill without an order in any book.
-    fn pass_through(
-        &mut self,
-        now_ms: u64,
-        (account, symbol, idx): Leg,
-        side: Side,
-        px: Px,
-        qty: Qty,
-        create_type: &'static str,
-    ) {
-        let mut order = self.venue_order(now_ms, (account, symbol, idx), side, qty, create_type);
-        order.px = px;
-        self.fill(now_ms, &mut order, px, qty, false);
-        self.announce(&order);
-        self.accounts[account].file(order);
         self.after(account, symbol, idx, true);
     }
 

@@ -7,6 +7,8 @@
 use super::account::{LogRow, Position, part, remember};
 use super::book::reaches;
 use super::engine::{Engine, Event, MARKET, reduces};
+use super::guard::Parent;
+use super::margin::Fill;
 use super::order::{Execution, Order, Smp, Status, side_text};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -76,9 +78,7 @@ impl Engine {
         }
         self.fill(now_ms, taker, px, qty, false);
         self.fill_maker(now_ms, &mut other, qty);
-        let (account, symbol, idx) = (other.account, other.symbol, other.idx);
-        self.settle_maker(other);
-        self.drop_reducers(now_ms, account, symbol, idx);
+        self.settle_maker(now_ms, other);
         self.events.push(Event::Print(taker.symbol, taker.side, px, qty));
     }
 
@@ -89,8 +89,9 @@ impl Engine {
     }
 
     /// Puts a resting order back, or files it when it is done. Its queue already lost what it traded.
-    pub(super) fn settle_maker(&mut self, mut maker: Order) {
+    pub(super) fn settle_maker(&mut self, now_ms: u64, mut maker: Order) {
         let (account, symbol, idx) = (maker.account, maker.symbol, maker.idx);
+        let parent = Parent::of(&mut maker);
         if maker.left.is_zero() {
             maker.status = Status::Filled;
             self.books[symbol].leave(maker.side, maker.px, maker.id, Qty::ZERO);
@@ -101,6 +102,8 @@ impl Engine {
             self.orders.insert(maker.id, maker);
         }
         self.after(account, symbol, idx, true);
+        self.drop_reducers(now_ms, account, symbol, idx);
+        self.protect(now_ms, parent);
     }
 
     pub(super) fn prevent(&mut self, now_ms: u64, taker: &mut Order, mut maker: Order) {
@@ -140,17 +143,12 @@ impl Engine {
         let open_fee = if closed.is_zero() { Notional::ZERO } else { part(position.open_fee, closed, was_open) };
         let close_fee = part(fee, closed, qty);
         position.open_fee += fee - close_fee - open_fee;
-        if order.take_profit > Px::ZERO {
-            position.take_profit = order.take_profit;
-        }
-        if order.stop_loss > Px::ZERO {
-            position.stop_loss = order.stop_loss;
-        }
         position.realised += gain - fee;
         position.realised_ever += gain - fee;
         (position.updated, position.seq) = (now_ms, i64::try_from(seq).unwrap_or(i64::MAX));
         let size = position.size;
         of.wallet += gain - fee;
+        self.isolate(account, symbol, order.idx, &Fill { side: order.side, qty, value, closed, was_open });
         self.fees += fee;
         order.left -= qty;
         order.filled += qty;

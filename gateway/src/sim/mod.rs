@@ -17,6 +17,7 @@
 
 mod account;
 mod auth;
+mod bars;
 mod book;
 mod change;
 mod codes;
@@ -24,11 +25,16 @@ mod command;
 mod config;
 mod conn;
 mod engine;
+mod exits;
 mod fault;
 mod feed;
+mod funding;
+mod guard;
+mod history;
 mod house;
 mod lifecycle;
 mod limits;
+mod liquidation;
 mod margin;
 mod matching;
 mod notices;
@@ -44,13 +50,14 @@ mod rng;
 mod rows;
 mod spec;
 mod tape;
+mod terms;
 mod text;
 mod ws;
 
 pub use codes::Refusal;
 pub use config::{AccountConfig, Config, KeyConfig, MarketSource};
 pub use conn::Channel;
-pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus};
+pub use spec::{MARKET_BOUND_BPS, Spec, SymbolStatus, Tier};
 
 use account::Account;
 use conn::Conn;
@@ -454,6 +461,12 @@ impl Exchange {
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
+mod history_tests;
+#[cfg(test)]
+mod margin_tests;
 #[cfg(test)]
 mod notice_tests;
 #[cfg(test)]

@@ -95,8 +95,9 @@ pub(super) const fn side_text(side: Side) -> &'static str {
 }
 
 /// Which price fires a conditional order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TriggerBy {
+    #[default]
     Last,
     Mark,
     Index,
@@ -121,6 +122,53 @@ pub(super) struct Trigger {
     pub(super) by: TriggerBy,
 }
 
+/// One way out of a position: take profit or stop loss, as asked with an order or for a position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Exit {
+    /// Zero is none.
+    pub(super) px: Px,
+    pub(super) by: TriggerBy,
+    /// Limit of the order it becomes; zero is at the market.
+    pub(super) limit: Px,
+}
+
+/// Both ways out, and whether they are about the whole position (`tpslMode` `Full`) or a part of it (`Partial`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Exits {
+    pub(super) profit: Exit,
+    pub(super) loss: Exit,
+    pub(super) partial: bool,
+}
+
+impl Exits {
+    pub(super) fn any(&self) -> bool {
+        !self.profit.px.is_zero() || !self.loss.px.is_zero()
+    }
+}
+
+/// What a guard is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GuardKind {
+    Profit,
+    Loss,
+    Trailing,
+}
+
+/// What makes an order a guard of a position: a take profit, a stop loss, a trailing stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) kind: GuardKind,
+    pub(super) partial: bool,
+    /// The other half: whatever ends one ends both. Zero is none.
+    pub(super) pair: u64,
+    /// The order it came with; zero when it was set for the position.
+    pub(super) parent: u64,
+    /// Of a trailing stop: how far behind the best price it follows.
+    pub(super) distance: Px,
+    /// Of a trailing stop: it starts to follow there; zero is at once.
+    pub(super) active: Px,
+}
+
 /// What a client asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -138,8 +186,7 @@ pub(super) struct Place {
     pub(super) trigger: Option<Trigger>,
     /// Reach of a market order from the touch instead of from the mark, in 1e-8 of the price or in ticks.
     pub(super) slippage: Option<Slippage>,
-    pub(super) take_profit: Px,
-    pub(super) stop_loss: Px,
+    pub(super) exits: Exits,
 }
 
 /// `slippageToleranceType` and `slippageTolerance`.
@@ -156,8 +203,25 @@ pub(super) struct Amend {
     pub(super) qty: Option<Qty>,
     pub(super) px: Option<Px>,
     pub(super) trigger_px: Option<Px>,
-    pub(super) take_profit: Option<Px>,
-    pub(super) stop_loss: Option<Px>,
+    pub(super) trigger_by: Option<TriggerBy>,
+    pub(super) profit: ExitChange,
+    pub(super) loss: ExitChange,
+    /// `tpslMode` `Partial`, `Full`, or not said.
+    pub(super) partial: Option<bool>,
+}
+
+/// Changes to one way out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ExitChange {
+    pub(super) px: Option<Px>,
+    pub(super) by: Option<TriggerBy>,
+    pub(super) limit: Option<Px>,
+}
+
+impl ExitChange {
+    pub(super) fn of(&self, old: Exit) -> Exit {
+        Exit { px: self.px.unwrap_or(old.px), by: self.by.unwrap_or(old.by), limit: self.limit.unwrap_or(old.limit) }
+    }
 }
 
 /// Which order is meant.
@@ -194,8 +258,12 @@ pub(super) struct Order {
     pub(super) smp: Smp,
     pub(super) smp_order: u64,
     pub(super) trigger: Option<Trigger>,
-    pub(super) take_profit: Px,
-    pub(super) stop_loss: Px,
+    pub(super) exits: Exits,
+    pub(super) guard: Option<Guard>,
+    /// What it opened that its take profit and stop loss already know of.
+    pub(super) guarded: Qty,
+    /// Link of the order a guard came with.
+    pub(super) parent_link: String,
     pub(super) create_type: &'static str,
     pub(super) stop_type: &'static str,
     pub(super) last_px: Px,

@@ -4,9 +4,10 @@ use super::codes::Refusal;
 use super::order::{Order, Status};
 use super::query::page;
 use super::rest::Request;
+use super::terms::{leverage_text, margin_mode};
 use super::text::{Obj, array};
 use super::{Exchange, rows};
-use keel_core::units::{Notional, SCALE};
+use keel_core::units::Notional;
 
 impl Exchange {
     /// Private queries.
@@ -38,7 +39,7 @@ impl Exchange {
             }
             "account/info" => Obj::new(&mut out)
                 .n("unifiedMarginStatus", 5)
-                .s("marginMode", "REGULAR_MARGIN")
+                .s("marginMode", margin_mode(self.engine.accounts[account].isolated))
                 .b("isMasterTrader", false)
                 .s("spotHedgingStatus", "OFF")
                 .s("updatedTime", "1700000000000")
@@ -61,11 +62,91 @@ impl Exchange {
                 let rejects = self.engine.accounts[account].band_rejects;
                 Obj::new(&mut out).b("lpaSpot", false).b("lpaPerp", rejects).b("deltaNeutral", false).end();
             }
+            "account/collateral-info" => Self::collateral(&mut out, &request.arg("currency")),
+            "account/withdrawal" => self.withdrawable(&mut out, account, &request.arg("coinName")),
+            "account/instruments-info" => return self.market("market/instruments-info", request),
+            "position/symbol-info" => return self.symbol_info(account, request),
+            "asset/transfer/query-account-coins-balance" | "asset/transfer/query-account-coin-balance" => {
+                self.balances(&mut out, account, endpoint.ends_with("coins-balance"), request);
+            }
             "asset/coin/query-info" => Obj::new(&mut out).raw("rows", "[]").end(),
             "asset/deposit/query-record" => return self.transfers(account, true),
             "asset/withdraw/query-record" => return self.transfers(account, false),
             _ => Obj::new(&mut out).raw("list", "[]").s("nextPageCursor", "").end(),
         }
+        Ok(out)
+    }
+
+    /// USDT backs everything, cannot be borrowed and cannot be switched off.
+    fn collateral(out: &mut String, currency: &str) {
+        let wanted = (currency.is_empty() || currency == "USDT").then_some(());
+        Obj::new(out)
+            .with("list", |out| {
+                array(out, wanted, |out, ()| {
+                    let row =
+                        Obj::new(out).s("currency", "USDT").s("hourlyBorrowRate", "0").s("maxBorrowingAmount", "0");
+                    let row = row.s("freeBorrowingLimit", "0").s("freeBorrowAmount", "0").s("borrowAmount", "0");
+                    let row = row.s("otherBorrowAmount", "0").s("availableToBorrow", "0").b("borrowable", false);
+                    let row = row.s("borrowUsageRate", "0").b("marginCollateral", true).b("collateralSwitch", true);
+                    row.s("collateralRatio", "1").s("freeBorrowingAmount", "").end();
+                });
+            })
+            .end();
+    }
+
+    /// What may leave: cash that nothing needs. Gains that are not realised do not leave.
+    fn withdrawable(&self, out: &mut String, account: usize, coins: &str) {
+        let of = |coin: &str| if coin == "USDT" { self.free_cash(account) } else { Notional::ZERO };
+        let first = coins.split(',').next().unwrap_or("");
+        let named = |coin: &str| !coin.is_empty() && coin.bytes().all(|c| c.is_ascii_alphanumeric());
+        Obj::new(out)
+            .d("availableWithdrawal", of(first).raw())
+            .with("availableWithdrawalMap", |out| {
+                let coins: std::collections::BTreeSet<&str> = coins.split(',').filter(|c| named(c)).take(20).collect();
+                coins.iter().fold(Obj::new(out), |row, coin| row.d(coin, of(coin).raw())).end();
+            })
+            .end();
+    }
+
+    fn free_cash(&self, account: usize) -> Notional {
+        self.engine.totals(account).available().min(self.engine.accounts[account].wallet).max(Notional::ZERO)
+    }
+
+    fn balances(&self, out: &mut String, account: usize, several: bool, request: &Request<'_>) {
+        let (coin, kind) = (request.arg("coin"), request.arg("accountType"));
+        let here = kind == "UNIFIED" && coin.split(',').any(|c| c == "USDT");
+        let wallet = if here { self.engine.accounts[account].wallet } else { Notional::ZERO };
+        let free = if here { self.free_cash(account) } else { Notional::ZERO };
+        let uid = self.engine.accounts[account].uid.to_string();
+        let row = |out: &mut String, coin: &str| {
+            let row = Obj::new(out).s("coin", coin).d("walletBalance", wallet.raw()).d("transferBalance", free.raw());
+            let row = row.s("bonus", "0");
+            if several { row.end() } else { row.s("transferSafeAmount", "").s("ltvTransferSafeAmount", "").end() }
+        };
+        let head = Obj::new(out).s("accountType", &kind).s("memberId", &uid);
+        if several {
+            head.with("balance", |out| array(out, here.then_some("USDT"), row)).end();
+        } else {
+            head.n("bizType", 1).s("accountId", &uid).with("balance", |out| row(out, &coin)).end();
+        }
+    }
+
+    /// Leverage of every symbol and leg, with or without a position.
+    fn symbol_info(&self, account: usize, request: &Request<'_>) -> Result<String, Refusal> {
+        let (only, of) = (self.symbol_arg(request)?, &self.engine.accounts[account]);
+        let symbols = (0..self.engine.specs.len()).filter(|s| only.is_none_or(|o| o == *s));
+        let legs = symbols.flat_map(|s| if of.hedge[s] { vec![(s, 1u8), (s, 2)] } else { vec![(s, 0)] });
+        let mut out = String::new();
+        Obj::new(&mut out)
+            .s("category", "linear")
+            .with("list", |out| {
+                array(out, legs, |out, (symbol, idx)| {
+                    let row = Obj::new(out).s("symbol", self.engine.specs[symbol].symbol());
+                    let row = row.s("leverage", &leverage_text(of.leverage[symbol][usize::from(idx == 2)]));
+                    row.s("side", "").n("positionIdx", i64::from(idx)).end();
+                });
+            })
+            .end();
         Ok(out)
     }
 
@@ -203,7 +284,7 @@ impl Exchange {
                         .d("avgExitPrice", average(r.closing.exit))
                         .d("closedPnl", r.closing.pnl.raw())
                         .us("fillCount", r.closing.fills)
-                        .d("leverage", i64::from(self.engine.accounts[account].leverage[r.symbol]) * (SCALE / 100))
+                        .s("leverage", &leverage_text(self.engine.accounts[account].leverage[r.symbol][0]))
                         .d("openFee", r.closing.open_fee.raw())
                         .d("closeFee", r.closing.close_fee.raw())
                         .us("createdTime", r.created)

@@ -6,7 +6,8 @@
 use super::book::reaches;
 use super::codes::{self, Refusal};
 use super::engine::{Engine, Event, MAX_OPEN, reduces};
-use super::margin::MAX_STOPS;
+use super::guard::Parent;
+use super::margin::{MAX_STOPS, Totals};
 use super::order::{Closing, Kind, Order, Place, Slippage, Status, Tif};
 use super::spec::{MARKET_BOUND_BPS, SymbolStatus};
 use keel_core::event::Side;
@@ -24,6 +25,7 @@ impl Engine {
         let parts = self.parts(account, &place);
         self.check_room(account, &place, parts)?;
         self.check_trigger(&place)?;
+        self.check_exits(account, &place)?;
         self.check_margin(account, &place)?;
         // ---- nothing has changed above, nothing fails below
         let cap = self.largest(&place);
@@ -37,6 +39,19 @@ impl Engine {
         }
         let last = self.start(now_ms, account, place);
         Ok(first.unwrap_or(last))
+    }
+
+    /// The account's totals as they are, and as they would be with this order; refuses what [`Self::place`] would.
+    pub(super) fn pre_check(&self, account: usize, mut place: Place) -> Result<(Totals, Totals), Refusal> {
+        self.check_symbol(account, &place)?;
+        self.check_link(account, &place)?;
+        self.check_mode(account, &place)?;
+        self.price(account, &mut place)?;
+        self.check_filters(&place)?;
+        self.trim_reduce_only(account, &mut place)?;
+        self.check_exits(account, &place)?;
+        self.check_margin(account, &place)?;
+        Ok((self.totals(account), self.totals_after(account, &place)))
     }
 
     /// Puts a checked order where it belongs: among those that wait for a price, or in front of the book.
@@ -157,15 +172,17 @@ impl Engine {
         }
     }
 
-    /// Highest buy and lowest sell price: the venue's May-2026 formula with a premium average of zero.
+    /// Highest buy and lowest sell price: the venue's May-2026 formula, `P` the 30 s average of middle less mark.
     pub(super) fn band(&self, symbol: usize) -> (Px, Px) {
         let (i, quote) = (&self.specs[symbol].instrument, &self.quotes[symbol]);
         let scaled = |px: Px, ratio: i64| {
             let moved = i128::from(px.raw()) * i128::from(100_000_000 + ratio) / 100_000_000;
             Px::from_raw(i64::try_from(moved).unwrap_or(px.raw()))
         };
-        let highest = scaled(quote.mark, i.band_y).min(quote.index.max(scaled(quote.mark, i.band_x)));
-        let lowest = scaled(quote.mark, -i.band_y).max(quote.index.min(scaled(quote.mark, -i.band_x)));
+        let drift = Px::from_raw(quote.model.drift);
+        let (above, below) = (drift.max(Px::ZERO), drift.min(Px::ZERO));
+        let highest = scaled(quote.mark, i.band_y).min(quote.index.max(scaled(quote.mark, i.band_x) + above));
+        let lowest = scaled(quote.mark, -i.band_y).max(quote.index.min(scaled(quote.mark, -i.band_x) + below));
         (highest, lowest)
     }
 
@@ -232,8 +249,9 @@ impl Engine {
             return Ok(());
         }
         let orders = of.open.iter().filter_map(|id| self.orders.get(id)).filter(|o| o.symbol == place.symbol);
-        let (stops, active) =
-            orders.fold((0, 0), |(s, a), o| if o.trigger.is_some() { (s + 1, a) } else { (s, a + 1) });
+        let (stops, active) = orders
+            .filter(|o| o.guard.is_none() || o.status != Status::Untriggered)
+            .fold((0, 0), |(s, a), o| if o.status == Status::Untriggered { (s + 1, a) } else { (s, a + 1) });
         match place.trigger {
             Some(_) if parts.saturating_add(stops) > MAX_STOPS => Err(codes::TOO_MANY_STOPS),
             None if parts.saturating_add(active) > MAX_OPEN => Err(codes::TOO_MANY_ORDERS),
@@ -278,9 +296,11 @@ impl Engine {
             smp: place.smp,
             smp_order: 0,
             trigger: place.trigger,
-            take_profit: place.take_profit,
-            stop_loss: place.stop_loss,
-            create_type: "CreateByUser",
+            exits: place.exits,
+            guard: None,
+            guarded: Qty::ZERO,
+            parent_link: String::new(),
+            create_type: if place.trigger.is_some() { "CreateByStopOrder" } else { "CreateByUser" },
             stop_type: if place.trigger.is_some() { "Stop" } else { "" },
             last_px: self.quotes[place.symbol].last,
             created: now_ms,
@@ -311,6 +331,17 @@ impl Engine {
         }
         self.accounts[account].open.insert(order.id);
         let traded = if takes { self.take(now_ms, &mut order) } else { false };
+        let parent = Parent::of(&mut order);
+        self.settle_taker(now_ms, order, traded);
+        if traded {
+            self.drop_reducers(now_ms, account, symbol, idx);
+            self.protect(now_ms, parent);
+        }
+    }
+
+    /// A taker that met the book ends, or rests with what is left of it.
+    fn settle_taker(&mut self, now_ms: u64, mut order: Order, traded: bool) {
+        let (account, symbol, idx) = (order.account, order.symbol, order.idx);
         if order.left.is_zero() && order.status.open() {
             order.status = Status::Filled;
         }
@@ -327,9 +358,6 @@ impl Engine {
             self.orders.insert(order.id, order);
         }
         self.after(account, symbol, idx, traded);
-        if traded && !self.accounts[account].house {
-            self.drop_reducers(now_ms, account, symbol, idx);
-        }
     }
 
     /// Position (always) and wallet (when money moved) follow every request.
@@ -353,6 +381,7 @@ impl Engine {
         if self.accounts[account].house {
             return;
         }
+        self.mind_guards(now_ms, (account, symbol, idx));
         let dead = |o: &&Order| {
             let here = o.symbol == symbol && o.idx == idx && o.status != Status::Untriggered;
             here && o.reduce_only && self.closable(account, symbol, idx, o.side).is_zero()

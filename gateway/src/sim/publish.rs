@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::fault::Class;
-use super::feed::{self, DEPTHS, Print, REPEAT_MS, Stamp, TICKER_MS};
+use super::feed::{self, BOOKS, Print, REPEAT_MS, Stamp, TICKER_MS, book_topic};
 use super::text::Obj;
 use super::{Channel, Exchange, MarketSource, Output, notices, tape};
 use keel_core::event::Side;
@@ -12,8 +12,6 @@ use keel_core::units::{Px, Qty};
 const IDLE_SCAN_MS: u64 = 30_000;
 /// Milliseconds between priceLimit pushes.
 const BAND_MS: u64 = 300;
-/// Milliseconds between kline pushes.
-const KLINE_MS: u64 = 1_000;
 /// Prints one publicTrade frame may hold; more go into the next.
 const PRINTS_PER_FRAME: usize = 1_024;
 
@@ -76,19 +74,19 @@ impl Exchange {
         let (feed, name) = (&self.feeds[symbol], self.engine.specs[symbol].symbol());
         let ticker = (!feed.ticker_taped && self.subscribers.contains_key(&format!("tickers.{name}")))
             .then_some(feed.ticker_at + TICKER_MS);
-        let books = DEPTHS.into_iter().filter_map(|(depth, every)| {
-            let mirror = feed.mirrors.get(&depth)?;
-            if mirror.taped || !self.subscribers.contains_key(&format!("orderbook.{depth}.{name}")) {
+        let books = BOOKS.into_iter().filter_map(|(stream, _, every)| {
+            let mirror = feed.mirrors.get(&stream)?;
+            if mirror.taped || !self.subscribers.contains_key(&book_topic(stream, name)) {
                 return None;
             }
-            match (self.engine.quotes[symbol].seq > mirror.seq, depth) {
+            match (self.engine.quotes[symbol].seq > mirror.seq, stream) {
                 (true, _) => Some(mirror.pushed + every),
                 (false, 1) => Some(mirror.pushed + REPEAT_MS),
                 _ => None,
             }
         });
         let band = self.subscribers.contains_key(&format!("priceLimit.{name}")).then_some(feed.band_at + BAND_MS);
-        let ticker = ticker.into_iter().chain(band);
+        let ticker = ticker.into_iter().chain(band).chain(self.next_kline(symbol));
         ticker.chain(books).collect::<Vec<_>>().into_iter()
     }
 
@@ -102,6 +100,7 @@ impl Exchange {
                 self.after_prices(symbol);
             }
         }
+        self.sample(now_ms);
         self.fund(now_ms);
         self.bury(now_ms);
         self.flush();
@@ -123,21 +122,6 @@ impl Exchange {
                 self.forget(conn);
                 self.out.push_back(Output::Close { conn });
             }
-        }
-    }
-
-    /// Settles what is due; the first call only sets the hour.
-    fn fund(&mut self, now_ms: u64) {
-        for symbol in 0..self.feeds.len() {
-            let span = u64::from(self.engine.specs[symbol].instrument.funding_minutes.max(1)) * 60_000;
-            let due = self.feeds[symbol].next_funding;
-            if due != 0 && now_ms < due {
-                continue;
-            }
-            if due != 0 {
-                self.engine.settle_funding(now_ms, symbol);
-            }
-            self.feeds[symbol].next_funding = (now_ms / span + 1) * span;
         }
     }
 
@@ -187,40 +171,17 @@ impl Exchange {
         self.broadcast(&topic, &out);
     }
 
-    fn publish_klines(&mut self, symbol: usize, now_ms: u64) {
-        if now_ms < self.feeds[symbol].kline_at + KLINE_MS {
-            return;
-        }
-        let name = self.engine.specs[symbol].symbol();
-        let wanted: Vec<String> = self
-            .subscribers
-            .range("kline.".to_owned().."kline/".to_owned())
-            .map(|(topic, _)| topic.clone())
-            .filter(|topic| topic.rsplit('.').next() == Some(name))
-            .collect();
-        if wanted.is_empty() {
-            return;
-        }
-        self.feeds[symbol].kline_at = now_ms;
-        for topic in wanted {
-            let interval = topic.split('.').nth(1).unwrap_or("1").to_owned();
-            if let Some(frame) = self.kline_frame(symbol, &topic, &interval) {
-                self.broadcast(&topic, &frame);
-            }
-        }
-    }
-
     fn publish_books(&mut self, symbol: usize, now_ms: u64) {
-        for (depth, every) in DEPTHS {
+        for (stream, depth, every) in BOOKS {
             let name = self.engine.specs[symbol].symbol();
-            let topic = format!("orderbook.{depth}.{name}");
-            let Some(mirror) = self.feeds[symbol].mirrors.get_mut(&depth) else { continue };
+            let topic = book_topic(stream, name);
+            let Some(mirror) = self.feeds[symbol].mirrors.get_mut(&stream) else { continue };
             if mirror.taped || !self.subscribers.contains_key(&topic) {
                 continue;
             }
             let seq = self.engine.quotes[symbol].seq;
             let moved = seq > mirror.seq && now_ms >= mirror.pushed + every;
-            let repeat = depth == 1 && now_ms >= mirror.pushed + REPEAT_MS;
+            let repeat = stream == 1 && now_ms >= mirror.pushed + REPEAT_MS;
             if !moved && !repeat {
                 continue;
             }
@@ -237,13 +198,13 @@ impl Exchange {
             if changed {
                 (mirror.u, mirror.cts) = (mirror.u + 1, now_ms);
             }
-            let stamp = Stamp { depth, u: mirror.u, seq, ts: now_ms, cts: mirror.cts };
+            let stamp = Stamp { depth: stream, u: mirror.u, seq, ts: now_ms, cts: mirror.cts };
             let spec = &self.engine.specs[symbol];
-            let frame = match depth {
+            let frame = match stream {
                 1 => feed::book_frame(spec, &stamp, true, &bids, &asks),
                 _ => feed::book_frame(spec, &stamp, false, &b, &a),
             };
-            if depth > 1 && self.faults.loses(self.engine.specs[symbol].symbol()) {
+            if stream != 1 && self.faults.loses(self.engine.specs[symbol].symbol()) {
                 continue;
             }
             self.broadcast(&topic, &frame);
@@ -269,7 +230,8 @@ impl Exchange {
 
     pub(super) fn ticker_fields(&self, symbol: usize) -> Vec<(&'static str, String)> {
         let engine = &self.engine;
-        self.feeds[symbol].ticker_fields(&engine.specs[symbol], &engine.quotes[symbol], &engine.books[symbol])
+        let (open, _, _) = engine.open_interest(symbol);
+        self.feeds[symbol].ticker_fields(&engine.specs[symbol], &engine.quotes[symbol], &engine.books[symbol], open)
     }
 
     pub(super) fn broadcast(&mut self, topic: &str, frame: &str) {
@@ -286,8 +248,8 @@ impl Exchange {
         let Some(symbol) = self.engine.symbol(last) else { return self.first_notice(conn, topic) };
         match kind {
             "orderbook" => {
-                let depth = parts.next().and_then(|d| d.parse().ok()).unwrap_or(1);
-                if let Some(frame) = self.book_snapshot(symbol, depth) {
+                let stream = parts.next().and_then(feed::book_stream).unwrap_or((1, 1));
+                if let Some(frame) = self.book_snapshot(symbol, stream) {
                     self.send(conn, frame);
                 }
             }
@@ -307,13 +269,13 @@ impl Exchange {
         }
     }
 
-    fn book_snapshot(&mut self, symbol: usize, depth: usize) -> Option<String> {
+    fn book_snapshot(&mut self, symbol: usize, (stream, depth): (usize, usize)) -> Option<String> {
         let now_ms = self.now_ms();
         let (engine, feed) = (&self.engine, &mut self.feeds[symbol]);
         let spec = &engine.specs[symbol];
-        if let Some(mirror) = feed.mirrors.get(&depth).filter(|m| m.taped || m.u > 0) {
+        if let Some(mirror) = feed.mirrors.get(&stream).filter(|m| m.taped || m.u > 0) {
             let side = |side| mirror.levels.walk(side).map(|(px, q)| (px, *q)).collect::<Vec<_>>();
-            let stamp = Stamp { depth, u: mirror.u, seq: mirror.seq, ts: now_ms, cts: mirror.cts };
+            let stamp = Stamp { depth: stream, u: mirror.u, seq: mirror.seq, ts: now_ms, cts: mirror.cts };
             return Some(feed::book_frame(spec, &stamp, true, &side(Side::Buy), &side(Side::Sell)));
         }
         let book = &engine.books[symbol];
@@ -321,12 +283,12 @@ impl Exchange {
         if bids.is_empty() && asks.is_empty() {
             return None;
         }
-        let mirror = feed.mirrors.entry(depth).or_default();
+        let mirror = feed.mirrors.entry(stream).or_default();
         feed::diff(&mut mirror.levels, Side::Buy, &bids);
         feed::diff(&mut mirror.levels, Side::Sell, &asks);
-        mirror.u = 10_000 * depth as u64 + 1;
+        mirror.u = 10_000 * (depth + stream) as u64 + 1;
         (mirror.seq, mirror.cts, mirror.pushed) = (engine.quotes[symbol].seq, now_ms, now_ms);
-        let stamp = Stamp { depth, u: mirror.u, seq: mirror.seq, ts: now_ms, cts: now_ms };
+        let stamp = Stamp { depth: stream, u: mirror.u, seq: mirror.seq, ts: now_ms, cts: now_ms };
         Some(feed::book_frame(spec, &stamp, true, &bids, &asks))
     }
 
@@ -337,7 +299,7 @@ impl Exchange {
         let id = self.engine.uuid(messages, 3);
         let quote = &mut self.engine.quotes[symbol];
         let feed = &mut self.feeds[symbol];
-        let direction = feed.count(quote.last, px, qty);
+        let direction = feed.count(quote.last, now_ms, px, qty);
         quote.last = px;
         let print = Print { time: now_ms, side, px, qty, direction, id, seq: quote.seq };
         feed.keep(print.clone());
@@ -395,15 +357,12 @@ impl Exchange {
         let symbol = |name: &str| engine.symbol(name).is_some();
         let parts: Vec<&str> = topic.split('.').collect();
         match (channel, parts.as_slice()) {
-            (Channel::Public, ["orderbook", depth, name]) => {
-                DEPTHS.iter().any(|(d, _)| d.to_string() == *depth) && symbol(name)
+            (Channel::Public, ["orderbook", _, name]) => {
+                let known = |number: usize| feed::book_topic(number, name) == topic;
+                BOOKS.iter().any(|(number, _, _)| known(*number)) && symbol(name)
             }
             (Channel::Public, ["publicTrade" | "tickers" | "allLiquidation" | "priceLimit", name]) => symbol(name),
-            (Channel::Public, ["kline", interval, name]) => {
-                const INTERVALS: [&str; 13] =
-                    ["1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M"];
-                INTERVALS.contains(interval) && symbol(name)
-            }
+            (Channel::Public, ["kline", interval, name]) => super::bars::INTERVALS.contains(interval) && symbol(name),
             (Channel::Public, _) if topic == notices::INSURANCE || topic == notices::ALERTS => true,
             (Channel::Status, _) => topic == notices::STATUS,
             (Channel::Private, ["order" | "execution" | "position" | "wallet" | "greeks"]) => true,

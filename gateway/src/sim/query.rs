@@ -6,13 +6,10 @@ use super::feed::{self, Stamp};
 use super::rest::Request;
 use super::text::{Obj, array, decimal};
 use keel_core::event::Side;
-use keel_core::units::{Notional, SCALE};
+use keel_core::units::SCALE;
 
 /// What `u` of a REST book counts from: it follows the deepest stream.
 const BOOK_DEPTH: usize = 1_000;
-
-/// Start and open, high, low, close, volume, turnover.
-type Bar = (u64, [i64; 6]);
 
 /// One page of `rows`: the rows and the cursor of the next one (an offset the client returns verbatim).
 pub(super) fn page<T>(rows: Vec<T>, request: &Request<'_>, limit: usize) -> Result<(Vec<T>, String), Refusal> {
@@ -48,6 +45,8 @@ impl Exchange {
                 Obj::new(&mut out).us("timeSecond", nanos / 1_000_000_000).us("timeNano", nanos).end();
                 return Ok(out);
             }
+            "market/insurance" => return Ok(self.insurance(request)),
+            "market/index-price-components" => return self.index_components(&request.arg("indexName")),
             "system/status" => return Ok(self.system_status(&request.arg("id"), &request.arg("state"))),
             _ => {}
         }
@@ -64,7 +63,16 @@ impl Exchange {
             "market/orderbook" => self.orderbook(request),
             "market/tickers" => self.tickers(request),
             "market/recent-trade" => self.recent(request),
-            "market/kline" => self.kline(request),
+            "market/kline"
+            | "market/mark-price-kline"
+            | "market/index-price-kline"
+            | "market/premium-index-price-kline" => self.kline(endpoint, self.needed_symbol(request)?, request),
+            "market/funding/history" => self.funding_history(self.needed_symbol(request)?, request),
+            "market/open-interest" | "market/account-ratio" => {
+                self.interest(endpoint, self.needed_symbol(request)?, request)
+            }
+            "market/rpi_orderbook" => self.rpi_orderbook(request),
+            "market/adlAlert" => Ok(self.adl_alert(self.symbol_arg(request)?)),
             "market/risk-limit" => self.risk_limit(request),
             "market/price-limit" => {
                 let symbol = self.needed_symbol(request)?;
@@ -120,6 +128,37 @@ impl Exchange {
         Ok(feed::book_result(&self.engine.specs[symbol], &stamp, &bids, &asks))
     }
 
+    fn rpi_orderbook(&self, request: &Request<'_>) -> Result<String, Refusal> {
+        let symbol = self.needed_symbol(request)?;
+        let limit = request.number("limit", 50, 50)?;
+        let book = &self.engine.books[symbol];
+        let (bids, asks) = (feed::levels(book, Side::Buy, limit), feed::levels(book, Side::Sell, limit));
+        let (mirror, now_ms) = (self.feeds[symbol].mirrors.get(&feed::RPI), self.now_ms());
+        let seq = self.engine.quotes[symbol].seq;
+        let u = mirror.map_or(seq, |m| m.u);
+        let stamp = Stamp { depth: feed::RPI, u, seq, ts: now_ms, cts: mirror.map_or(now_ms, |m| m.cts) };
+        Ok(feed::book_result(&self.engine.specs[symbol], &stamp, &bids, &asks))
+    }
+
+    /// What the index is made of: here of one source, this venue's own model.
+    fn index_components(&self, name: &str) -> Result<String, Refusal> {
+        let symbol = self.engine.symbol(name).ok_or(codes::BAD_SYMBOL)?;
+        let (spec, index) = (&self.engine.specs[symbol], self.engine.quotes[symbol].index);
+        let mut out = String::new();
+        Obj::new(&mut out)
+            .s("indexName", name)
+            .d("lastPrice", index.raw())
+            .us("updateTime", self.now_ms())
+            .with("components", |out| {
+                out.push('[');
+                let row = Obj::new(out).s("exchange", "Bybit").s("spotPair", name).d("equivalentPrice", index.raw());
+                row.s("multiplier", "1").f("price", index.raw(), spec.price_places).s("weight", "1").end();
+                out.push(']');
+            })
+            .end();
+        Ok(out)
+    }
+
     fn tickers(&self, request: &Request<'_>) -> Result<String, Refusal> {
         let only = self.symbol_arg(request)?;
         let symbols = (0..self.engine.specs.len()).filter(|s| only.is_none_or(|o| o == *s));
@@ -167,105 +206,32 @@ impl Exchange {
         Ok(out)
     }
 
-    /// Bars of the kept trades, oldest first: start, OHLC, volume, turnover.
-    fn bars(&self, symbol: usize, interval: &str) -> Option<(u64, Vec<Bar>)> {
-        let minutes: u64 = match interval {
-            "D" => 1_440,
-            "W" => 10_080,
-            "M" => 43_200,
-            text => text.parse().ok().filter(|m| (1..=720).contains(m))?,
-        };
-        let span = minutes * 60_000;
-        let mut bars: Vec<Bar> = Vec::new();
-        for p in &self.feeds[symbol].trades {
-            let (start, px) = (p.time / span * span, p.px.raw());
-            let value = p.px.mul_floor(p.qty).unwrap_or(Notional::ZERO).raw();
-            match bars.last_mut() {
-                Some((at, row)) if *at == start => {
-                    let (volume, turnover) = (row[4].saturating_add(p.qty.raw()), row[5].saturating_add(value));
-                    *row = [row[0], row[1].max(px), row[2].min(px), px, volume, turnover];
-                }
-                _ => bars.push((start, [px, px, px, px, p.qty.raw(), value])),
-            }
-        }
-        Some((span, bars))
-    }
-
-    fn kline(&self, request: &Request<'_>) -> Result<String, Refusal> {
-        let symbol = self.needed_symbol(request)?;
-        let limit = request.number("limit", 200, 1_000)?;
-        let interval = request.arg("interval");
-        let (_, bars) = self.bars(symbol, &interval).ok_or(Refusal::params("interval invalid"))?;
-        let mut out = String::new();
-        Obj::new(&mut out)
-            .s("category", "linear")
-            .s("symbol", self.engine.specs[symbol].symbol())
-            .with("list", |out| {
-                array(out, bars.iter().rev().take(limit), |out, (start, row)| {
-                    out.push_str(&format!("[\"{start}\""));
-                    for field in row {
-                        out.push_str(&format!(",\"{}\"", decimal(*field)));
-                    }
-                    out.push(']');
-                });
-            })
-            .end();
-        Ok(out)
-    }
-
-    /// The running bar, as the stream tells it.
-    pub(super) fn kline_frame(&self, symbol: usize, topic: &str, interval: &str) -> Option<String> {
-        let (span, bars) = self.bars(symbol, interval)?;
-        let (start, row) = bars.last()?;
-        let time = self.feeds[symbol].trades.back()?.time;
-        let mut out = String::new();
-        Obj::new(&mut out)
-            .s("topic", topic)
-            .with("data", |out| {
-                out.push('[');
-                Obj::new(out)
-                    .u("start", *start)
-                    .u("end", start + span - 1)
-                    .s("interval", interval)
-                    .d("open", row[0])
-                    .d("close", row[3])
-                    .d("high", row[1])
-                    .d("low", row[2])
-                    .d("volume", row[4])
-                    .d("turnover", row[5])
-                    .b("confirm", self.now_ms() >= start + span)
-                    .u("timestamp", time)
-                    .end();
-                out.push(']');
-            })
-            .u("ts", self.now_ms())
-            .s("type", "snapshot")
-            .end();
-        Some(out)
-    }
-
     fn risk_limit(&self, request: &Request<'_>) -> Result<String, Refusal> {
+        /// Symbols of one page.
+        const PAGE: usize = 15;
         let only = self.symbol_arg(request)?;
         let specs = self.engine.specs.iter().enumerate().filter(|(s, _)| only.is_none_or(|o| o == *s));
+        let (specs, next) = page(specs.map(|(_, spec)| spec).collect(), request, PAGE)?;
+        let tiers = specs.iter().flat_map(|spec| spec.tiers.iter().enumerate().map(move |(n, tier)| (*spec, n, tier)));
         let mut out = String::new();
         Obj::new(&mut out)
             .s("category", "linear")
             .with("list", |out| {
-                array(out, specs, |out, (_, spec)| {
-                    let most = i64::from(spec.instrument.max_leverage);
+                array(out, tiers, |out, (spec, n, tier)| {
+                    let most = i64::from(tier.max_leverage);
                     Obj::new(out)
-                        .n("id", i64::from(spec.instrument.id.0) + 1)
+                        .n("id", spec.risk_id(n))
                         .s("symbol", spec.symbol())
-                        .d("riskLimitValue", spec.risk_limit.raw())
-                        .d("maintenanceMargin", spec.mmr)
-                        .d("initialMargin", SCALE / most * 100)
-                        .n("isLowestRisk", 1)
+                        .d("riskLimitValue", tier.limit.raw())
+                        .d("maintenanceMargin", tier.mmr)
+                        .d("initialMargin", SCALE * 100 / most)
+                        .n("isLowestRisk", i64::from(n == 0))
                         .f("maxLeverage", most * (SCALE / 100), 2)
-                        .s("mmDeduction", "")
+                        .s("mmDeduction", &if n == 0 { String::new() } else { decimal(tier.deduction.raw()) })
                         .end();
                 });
             })
-            .s("nextPageCursor", "")
+            .s("nextPageCursor", &next)
             .end();
         Ok(out)
     }

@@ -2,8 +2,8 @@
 
 use super::codes::{self, Refusal};
 use super::engine::Engine;
-use super::feed;
-use super::order::{Amend, Kind, Place, Slippage, Smp, Target, Tif, Trigger, TriggerBy};
+use super::order::{Amend, Kind, Place, Slippage, Smp, Target, Tif, Trigger};
+use super::{exits, feed};
 use keel_core::event::Side;
 use keel_core::units::{Px, Qty, parse_decimal};
 use serde_json::{Map, Value};
@@ -25,14 +25,14 @@ fn flag(body: &Body, key: &str) -> bool {
     matches!(body.get(key), Some(Value::Bool(true))) || text(body, key) == "true"
 }
 
-fn number(body: &Body, key: &str) -> Result<Option<i64>, Refusal> {
+pub(super) fn number(body: &Body, key: &str) -> Result<Option<i64>, Refusal> {
     match text(body, key).as_str() {
         "" => Ok(None),
         digits => digits.parse().map(Some).map_err(|_| Refusal::params(&format!("{key} invalid"))),
     }
 }
 
-fn px(body: &Body, key: &str) -> Result<Option<Px>, Refusal> {
+pub(super) fn px(body: &Body, key: &str) -> Result<Option<Px>, Refusal> {
     match text(body, key).as_str() {
         "" => Ok(None),
         digits => Px::parse(digits.as_bytes())
@@ -43,7 +43,7 @@ fn px(body: &Body, key: &str) -> Result<Option<Px>, Refusal> {
     }
 }
 
-fn qty(body: &Body, key: &str) -> Result<Option<Qty>, Refusal> {
+pub(super) fn qty(body: &Body, key: &str) -> Result<Option<Qty>, Refusal> {
     match text(body, key).as_str() {
         "" => Ok(None),
         digits => Qty::parse(digits.as_bytes()).ok().filter(|q| q.raw() >= 0).map(Some).ok_or(codes::QTY_ERR),
@@ -55,7 +55,7 @@ pub(super) fn linear(body: &Body) -> Result<(), Refusal> {
     if text(body, "category") == "linear" { Ok(()) } else { Err(codes::BAD_CATEGORY) }
 }
 
-fn symbol(engine: &Engine, body: &Body) -> Result<usize, Refusal> {
+pub(super) fn symbol(engine: &Engine, body: &Body) -> Result<usize, Refusal> {
     engine.symbol(&text(body, "symbol")).ok_or(codes::BAD_SYMBOL)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
         "IOC" => Tif::Ioc,
         "FOK" => Tif::Fok,
         "PostOnly" => Tif::PostOnly,
-        "RPI" => return Err(codes::NO_PERMISSION), // for approved makers, which nobody is here
+        "RPI" => return Err(codes::NO_RPI), // for approved makers, which nobody is here
         _ => return Err(Refusal::params("timeInForce invalid")),
     };
     let smp = match text(body, "smpType").as_str() {
@@ -92,7 +92,6 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
     if kind == Kind::Limit && limit.is_none() {
         return Err(Refusal::params("price invalid"));
     }
-    whole(body)?;
     let idx = number(body, "positionIdx")?.unwrap_or(0);
     Ok(Place {
         symbol,
@@ -108,8 +107,7 @@ pub(super) fn place(engine: &Engine, body: &Body) -> Result<Place, Refusal> {
         smp,
         trigger: trigger(body)?,
         slippage: slippage(body)?,
-        take_profit: px(body, "takeProfit")?.unwrap_or(Px::ZERO),
-        stop_loss: px(body, "stopLoss")?.unwrap_or(Px::ZERO),
+        exits: exits::exits(body)?,
     })
 }
 
@@ -130,21 +128,6 @@ fn bbo(engine: &Engine, body: &Body, symbol: usize, side: Side) -> Result<Option
     Ok(feed::levels(&engine.books[symbol], of, level).get(level - 1).map(|(px, _)| *px))
 }
 
-/// Take profit and stop loss close the whole position at the market. Anything else is refused rather than taken for it.
-fn whole(body: &Body) -> Result<(), Refusal> {
-    let set = |key: &str| px(body, key).map(|px| px.is_some_and(|px| !px.is_zero()));
-    if !set("takeProfit")? && !set("stopLoss")? {
-        return Ok(());
-    }
-    for (key, only) in [("tpslMode", "Full"), ("tpOrderType", "Market"), ("slOrderType", "Market")] {
-        let asked = text(body, key);
-        if !asked.is_empty() && asked != only {
-            return Err(Refusal::params(&format!("{key} invalid")));
-        }
-    }
-    Ok(())
-}
-
 fn trigger(body: &Body) -> Result<Option<Trigger>, Refusal> {
     let Some(at) = px(body, "triggerPrice")?.filter(|px| !px.is_zero()) else { return Ok(None) };
     let rise = match number(body, "triggerDirection")? {
@@ -152,12 +135,7 @@ fn trigger(body: &Body) -> Result<Option<Trigger>, Refusal> {
         Some(2) => false,
         _ => return Err(Refusal::params("TriggerDirection invalid")),
     };
-    let by = match text(body, "triggerBy").as_str() {
-        "" | "LastPrice" => TriggerBy::Last,
-        "MarkPrice" => TriggerBy::Mark,
-        "IndexPrice" => TriggerBy::Index,
-        _ => return Err(Refusal::params("triggerBy invalid")),
-    };
+    let by = exits::trigger_by(body, "triggerBy")?.unwrap_or_default();
     Ok(Some(Trigger { px: at, rise, by }))
 }
 
@@ -189,13 +167,15 @@ pub(super) fn target(engine: &Engine, body: &Body) -> Result<Target, Refusal> {
 
 /// `order/amend`.
 pub(super) fn amend(body: &Body) -> Result<Amend, Refusal> {
-    whole(body)?;
+    let (profit, loss, partial) = exits::changes(body)?;
     Ok(Amend {
         qty: qty(body, "qty")?,
         px: px(body, "price")?,
         trigger_px: px(body, "triggerPrice")?,
-        take_profit: px(body, "takeProfit")?,
-        stop_loss: px(body, "stopLoss")?,
+        trigger_by: exits::trigger_by(body, "triggerBy")?,
+        profit,
+        loss,
+        partial,
     })
 }
 

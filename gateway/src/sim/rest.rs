@@ -5,7 +5,7 @@ use super::limits::{self, Meter};
 use super::request::{self, Body};
 use super::text::{Obj, array};
 use super::ws::{Done, check_clock};
-use super::{Exchange, Output, auth};
+use super::{Exchange, Output, auth, exits};
 use core::net::IpAddr;
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ enum Door {
 }
 
 /// What is served.
-const ROUTES: [(&str, &str, Door); 42] = [
+const ROUTES: [(&str, &str, Door); 59] = [
     ("GET", "market/time", Door::Public),
     ("GET", "market/instruments-info", Door::Public),
     ("GET", "market/orderbook", Door::Public),
@@ -64,6 +64,14 @@ const ROUTES: [(&str, &str, Door); 42] = [
     ("GET", "market/price-limit", Door::Public),
     ("GET", "market/funding/history", Door::Public),
     ("GET", "market/open-interest", Door::Public),
+    ("GET", "market/mark-price-kline", Door::Public),
+    ("GET", "market/index-price-kline", Door::Public),
+    ("GET", "market/premium-index-price-kline", Door::Public),
+    ("GET", "market/rpi_orderbook", Door::Public),
+    ("GET", "market/account-ratio", Door::Public),
+    ("GET", "market/insurance", Door::Public),
+    ("GET", "market/adlAlert", Door::Public),
+    ("GET", "market/index-price-components", Door::Public),
     ("GET", "system/status", Door::Public),
     ("POST", "order/create", Door::Write),
     ("POST", "order/amend", Door::Write),
@@ -81,6 +89,10 @@ const ROUTES: [(&str, &str, Door); 42] = [
     ("POST", "position/set-leverage", Door::Write),
     ("POST", "position/switch-mode", Door::Write),
     ("POST", "position/trading-stop", Door::Write),
+    ("POST", "position/add-margin", Door::Write),
+    ("POST", "position/set-auto-add-margin", Door::Write),
+    ("POST", "position/confirm-pending-mmr", Door::Write),
+    ("POST", "order/pre-check", Door::Write),
     ("GET", "account/wallet-balance", Door::Read),
     ("GET", "account/info", Door::Read),
     ("GET", "account/fee-rate", Door::Read),
@@ -96,6 +108,11 @@ const ROUTES: [(&str, &str, Door); 42] = [
     ("GET", "asset/deposit/query-record", Door::Read),
     ("GET", "asset/withdraw/query-record", Door::Read),
     ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
+    ("GET", "asset/transfer/query-account-coin-balance", Door::Read),
+    ("GET", "account/withdrawal", Door::Read),
+    ("GET", "account/instruments-info", Door::Read),
+    ("GET", "position/symbol-info", Door::Read),
+    ("POST", "account/set-collateral-switch", Door::Write),
 ];
 
 /// Method and name of every route.
@@ -238,7 +255,7 @@ impl Exchange {
         Obj::new(&mut out)
             .n("retCode", i64::from(code))
             .s("retMsg", message)
-            .raw("result", result.as_ref().map_or("{}", |done| &done.result))
+            .raw("result", result.as_ref().map_or_else(|e| e.result.as_ref(), |done| done.result.as_str()))
             .raw("retExtInfo", result.as_ref().map_or("{}", |done| &done.ext))
             .u("time", now_ms)
             .end();
@@ -274,22 +291,24 @@ impl Exchange {
                 Ok("{}".to_owned())
             }
             "position/trading-stop" => self.trading_stop(account, body),
+            "position/add-margin" => self.add_margin(account, body),
+            "position/set-auto-add-margin" => self.set_auto_add(account, body),
+            "position/confirm-pending-mmr" => {
+                request::linear(body)?;
+                request::symbol(&self.engine, body)?;
+                Err(codes::NOT_RESTRICTED)
+            }
+            "account/set-margin-mode" => self.set_margin_mode(account, body),
+            "account/set-collateral-switch" => Err(Refusal::params("USDT cannot be set")),
+            "order/pre-check" => self.pre_check(account, body),
             _ => Ok("{}".to_owned()),
         }
     }
 
     fn trading_stop(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
-        request::linear(body)?;
-        let symbol = self.engine.symbol(&request::text(body, "symbol")).ok_or(codes::BAD_SYMBOL)?;
-        let idx: u8 = request::text(body, "positionIdx").parse().unwrap_or(0);
-        let change = request::amend(body)?;
-        let Some(p) = self.engine.accounts[account].positions.get_mut(&(symbol, idx)).filter(|p| !p.size.is_zero())
-        else {
-            return Err(Refusal::params("can not set tp/sl/ts for zero position"));
-        };
-        p.take_profit = change.take_profit.unwrap_or(p.take_profit);
-        p.stop_loss = change.stop_loss.unwrap_or(p.stop_loss);
-        self.engine.after(account, symbol, idx, false);
+        let stops = exits::stops(&self.engine, body)?;
+        let now_ms = self.now_ms();
+        self.engine.set_stops(now_ms, account, &stops)?;
         Ok("{}".to_owned())
     }
 
@@ -302,7 +321,7 @@ impl Exchange {
         if symbol.is_empty() && base.is_empty() && settle.is_empty() {
             return Err(Refusal::params("symbol, baseCoin or settleCoin is required"));
         }
-        let filter = request::text(body, "orderFilter");
+        let (filter, kind) = (request::text(body, "orderFilter"), request::text(body, "stopOrderType"));
         let wanted = |o: &super::order::Order| {
             let spec = &self.engine.specs[o.symbol];
             let place = if !symbol.is_empty() {
@@ -313,7 +332,8 @@ impl Exchange {
                 settle == "USDT"
             };
             let stop = o.trigger.is_some() && o.status == super::order::Status::Untriggered;
-            place && (filter.is_empty() || (filter == "StopOrder") == stop)
+            let kind_fits = filter != "StopOrder" || kind.is_empty() || kind == o.stop_type;
+            place && kind_fits && (filter.is_empty() || (filter == "StopOrder") == stop)
         };
         if !symbol.is_empty() && self.engine.symbol(&symbol).is_none() {
             return Err(codes::BAD_SYMBOL);
@@ -336,64 +356,6 @@ impl Exchange {
             .s("success", "1")
             .end();
         Ok(out)
-    }
-
-    fn set_leverage(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
-        request::linear(body)?;
-        let symbol = self.engine.symbol(&request::text(body, "symbol")).ok_or(codes::BAD_SYMBOL)?;
-        let (buy, sell) = (request::text(body, "buyLeverage"), request::text(body, "sellLeverage"));
-        let bad = || Refusal::params("leverage invalid");
-        let raw = keel_core::units::parse_decimal(buy.as_bytes()).map_err(|_| bad())?;
-        if keel_core::units::parse_decimal(sell.as_bytes()) != Ok(raw) {
-            return Err(Refusal::params("buy leverage not equal sell leverage"));
-        }
-        let hundredths = u32::try_from(raw / 1_000_000).map_err(|_| bad())?;
-        if hundredths < 100 {
-            return Err(bad());
-        }
-        if hundredths > self.engine.specs[symbol].instrument.max_leverage {
-            return Err(codes::LEVERAGE_HIGH);
-        }
-        if self.engine.accounts[account].leverage[symbol] == hundredths {
-            return Err(codes::LEVERAGE_SAME);
-        }
-        let old = std::mem::replace(&mut self.engine.accounts[account].leverage[symbol], hundredths);
-        let totals = self.engine.totals(account);
-        if totals.initial() > totals.equity() {
-            self.engine.accounts[account].leverage[symbol] = old;
-            return Err(codes::NO_MARGIN);
-        }
-        self.engine.after(account, symbol, 0, true);
-        Ok("{}".to_owned())
-    }
-
-    fn switch_mode(&mut self, account: usize, body: &Body) -> Result<String, Refusal> {
-        request::linear(body)?;
-        let (name, coin) = (request::text(body, "symbol"), request::text(body, "coin"));
-        let hedge = match request::text(body, "mode").as_str() {
-            "0" => false,
-            "3" => true,
-            _ => return Err(Refusal::params("mode invalid")),
-        };
-        let symbols: Vec<usize> = match (name.as_str(), coin.as_str()) {
-            ("", "USDT") => (0..self.engine.specs.len()).collect(),
-            ("", _) => return Err(Refusal::params("symbol or coin is required")),
-            (name, _) => vec![self.engine.symbol(name).ok_or(codes::BAD_SYMBOL)?],
-        };
-        let of = &self.engine.accounts[account];
-        if symbols.iter().all(|s| of.hedge[*s] == hedge) {
-            return Err(codes::MODE_SAME);
-        }
-        if of.positions.iter().any(|((s, _), p)| symbols.contains(s) && !p.size.is_zero()) {
-            return Err(codes::HAS_POSITION);
-        }
-        if of.open.iter().filter_map(|id| self.engine.orders.get(id)).any(|o| symbols.contains(&o.symbol)) {
-            return Err(codes::HAS_ORDERS);
-        }
-        for symbol in symbols {
-            self.engine.accounts[account].hedge[symbol] = hedge;
-        }
-        Ok("{}".to_owned())
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::account::{Position, PositionStatus};
 use super::engine::Engine;
-use super::margin::{self, Totals};
+use super::margin::Totals;
 use super::order::{Execution, Kind, Order, Status, Trigger, side_text};
+use super::terms::leverage_text;
 use super::text::{Obj, decimal};
+use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty, SCALE};
 
 /// `price` text: the venue writes absent prices as an empty string.
@@ -16,12 +18,13 @@ fn or_empty(px: Px) -> String {
 pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) {
     let avg = o.filled.average(o.value).map(|px| decimal(px.raw())).unwrap_or_default();
     let left_value = o.px.mul_floor(o.left).unwrap_or(Notional::ZERO);
+    let (profit, loss) = (o.exits.profit, o.exits.loss);
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
     row.s("symbol", engine.specs[o.symbol].symbol())
         .s("orderId", &engine.order_id(o.id))
         .s("orderLinkId", &o.link)
-        .s("parentOrderLinkId", "")
+        .s("parentOrderLinkId", &o.parent_link)
         .s("blockTradeId", "")
         .s("side", side_text(o.side))
         .s("orderType", o.kind.text())
@@ -53,16 +56,16 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
         .s("slippageToleranceType", "UNKNOWN")
         .s("slippageTolerance", "")
         .s("stopOrderType", o.stop_type)
-        .s("triggerPrice", &o.trigger.map(|t| decimal(t.px.raw())).unwrap_or_default())
+        .s("triggerPrice", &trigger_px(o))
         .s("triggerBy", o.trigger.map_or("", |t| t.by.text()))
         .n("triggerDirection", direction(o.trigger))
-        .s("takeProfit", &or_empty(o.take_profit))
-        .s("stopLoss", &or_empty(o.stop_loss))
-        .s("tpslMode", if o.take_profit.is_zero() && o.stop_loss.is_zero() { "" } else { "Full" })
-        .s("tpTriggerBy", if o.take_profit.is_zero() { "" } else { "LastPrice" })
-        .s("slTriggerBy", if o.stop_loss.is_zero() { "" } else { "LastPrice" })
-        .s("tpLimitPrice", "")
-        .s("slLimitPrice", "")
+        .s("takeProfit", &or_empty(profit.px))
+        .s("stopLoss", &or_empty(loss.px))
+        .s("tpslMode", tpsl_mode(o))
+        .s("tpTriggerBy", if profit.px.is_zero() { "" } else { profit.by.text() })
+        .s("slTriggerBy", if loss.px.is_zero() { "" } else { loss.by.text() })
+        .s("tpLimitPrice", &or_empty(profit.limit))
+        .s("slLimitPrice", &or_empty(loss.limit))
         .f("lastPriceOnCreated", o.last_px.raw(), engine.specs[o.symbol].price_places)
         .s("ocoTriggerBy", "")
         .s("placeType", "")
@@ -74,6 +77,21 @@ pub(super) fn order(out: &mut String, engine: &Engine, o: &Order, stream: bool) 
         .b("rpiTakerAccess", false)
         .s("rpiMatchedQty", "0")
         .end();
+}
+
+/// `tpslMode` of an order that asks for a take profit or stop loss, or is one.
+fn tpsl_mode(o: &Order) -> &'static str {
+    match (o.exits.any() || o.guard.is_some(), o.exits.partial) {
+        (false, _) => "",
+        (true, true) => "Partial",
+        (true, false) => "Full",
+    }
+}
+
+/// `triggerPrice`; a trailing stop that does not follow yet shows where it begins to.
+fn trigger_px(o: &Order) -> String {
+    let begins = o.guard.map_or(Px::ZERO, |g| g.active);
+    o.trigger.map(|t| if t.px.is_zero() { begins } else { t.px }).map(|px| decimal(px.raw())).unwrap_or_default()
 }
 
 fn direction(trigger: Option<Trigger>) -> i64 {
@@ -149,15 +167,11 @@ pub(super) fn position(
     let of = &engine.accounts[account];
     let (spec, mark) = (&engine.specs[symbol], engine.quotes[symbol].mark);
     let flat = p.size.is_zero();
-    let value = mark.mul_floor(p.size.abs()).unwrap_or(Notional::ZERO);
-    let (leverage, (taker, _)) = (of.leverage[symbol], engine.rates(account, symbol));
+    let (taker, _) = engine.rates(account, symbol);
     let short = p.size.raw() < 0;
-    let (im, mm) = if flat {
-        (Notional::ZERO, Notional::ZERO)
-    } else {
-        let mm = margin::maintenance(value, leverage, spec.mmr, taker, short);
-        (margin::initial(value, leverage, taker, short), mm)
-    };
+    let leverage = of.leverage_of(symbol, if short { Side::Sell } else { Side::Buy });
+    let (im, mm) = engine.required(account, symbol, p);
+    let tier = spec.tier_number(mark.mul_ceil(p.size.abs()).unwrap_or(Notional::MAX));
     let liquidation = if flat { String::new() } else { liquidation_px(engine, account, symbol, p) };
     let row = Obj::new(out);
     let row = if stream { row.s("category", "linear") } else { row };
@@ -176,14 +190,14 @@ pub(super) fn position(
         .n("positionIdx", i64::from(idx))
         .n("tradeMode", 0)
         .s("positionValue", &if flat { "0".to_owned() } else { decimal(p.cost.abs().raw()) })
-        .n("riskId", 1)
-        .d("riskLimitValue", spec.risk_limit.raw())
+        .n("riskId", spec.risk_id(tier))
+        .d("riskLimitValue", spec.tiers[tier].limit.raw())
         .d(if stream { "entryPrice" } else { "avgPrice" }, p.entry().raw())
         .f("markPrice", mark.raw(), spec.price_places)
-        .d("leverage", i64::from(leverage) * (SCALE / 100))
-        .s("positionBalance", "0")
+        .s("leverage", &leverage_text(leverage))
+        .d("positionBalance", p.margin.raw())
         .s("breakEvenPrice", &break_even(p, taker))
-        .n("autoAddMargin", 0)
+        .n("autoAddMargin", i64::from(p.auto_add))
         .d("positionIM", im.raw())
         .d("positionIMByMp", im.raw())
         .d("positionMM", mm.raw())
@@ -191,15 +205,15 @@ pub(super) fn position(
         .s("liqPrice", &liquidation)
         .s("bustPrice", "")
         .s("tpslMode", "Full")
-        .d("takeProfit", p.take_profit.raw())
-        .d("stopLoss", p.stop_loss.raw())
-        .s("trailingStop", "0")
+        .d("takeProfit", p.exits.profit.px.raw())
+        .d("stopLoss", p.exits.loss.px.raw())
+        .d("trailingStop", p.trailing.raw())
         .d("unrealisedPnl", p.unrealised(mark).raw())
         .s("sessionAvgPrice", if stream { "0" } else { "" })
         .d("curRealisedPnl", p.realised.raw())
         .d("cumRealisedPnl", p.realised_ever.raw())
         .s("positionStatus", status(p.status))
-        .n("adlRankIndicator", if flat { 0 } else { 2 })
+        .n("adlRankIndicator", engine.adl_rank(account, symbol, p))
         .us("createdTime", p.created)
         .us("updatedTime", p.updated)
         .u("openTime", if flat { 0 } else { p.opened })
@@ -230,13 +244,21 @@ fn break_even(p: &Position, taker: i64) -> String {
     i64::try_from(top / bottom).map(decimal).unwrap_or_default()
 }
 
-/// The mark at which the account's equity meets its maintenance margin, all other positions unchanged.
+/// The mark at which what backs a position meets its maintenance margin, in its present tier, all else unchanged.
 pub(super) fn liquidation_px(engine: &Engine, account: usize, symbol: usize, p: &Position) -> String {
     let totals = engine.totals(account);
-    let spare = i128::from(totals.equity().raw()) - i128::from(totals.position_mm.raw());
+    let mark = engine.quotes[symbol].mark;
+    let (backed, asked) = if engine.accounts[account].isolated {
+        (p.margin + p.unrealised(mark), engine.required(account, symbol, p).1)
+    } else {
+        (totals.equity(), totals.position_mm)
+    };
+    let spare = i128::from(backed.raw()) - i128::from(asked.raw());
+    let value = mark.mul_ceil(p.size.abs()).unwrap_or(Notional::MAX);
+    let mmr = engine.specs[symbol].tier(value).mmr;
     let (taker, _) = engine.rates(account, symbol);
     let (scale, qty) = (i128::from(SCALE), i128::from(p.size.raw()));
-    let slope = qty * scale - qty.abs() * i128::from(engine.specs[symbol].mmr + taker);
+    let slope = qty * scale - qty.abs() * i128::from(mmr + taker);
     if slope == 0 {
         return String::new();
     }
@@ -257,7 +279,10 @@ pub(super) fn wallet(out: &mut String, engine: &Engine, account: usize) {
         let equity = i128::from(t.equity().raw());
         if equity <= 0 { "0".to_owned() } else { decimal(rate4(i128::from(part.raw()), equity)) }
     };
-    let (im, mm) = (rate(t.initial()), rate(t.position_mm));
+    // What is told of the account as a whole means nothing where each position stands alone.
+    let alone = engine.accounts[account].isolated;
+    let whole = |text: String| if alone { String::new() } else { text };
+    let (im, mm) = (whole(rate(t.initial())), whole(rate(t.position_mm)));
     Obj::new(out)
         .s("accountType", "UNIFIED")
         .s("accountIMRate", &im)
@@ -266,13 +291,13 @@ pub(super) fn wallet(out: &mut String, engine: &Engine, account: usize) {
         .s("accountMMRateByMp", &mm)
         .d("totalEquity", t.equity().raw())
         .d("totalWalletBalance", t.wallet.raw())
-        .d("totalMarginBalance", t.equity().raw())
-        .d("totalAvailableBalance", t.available().raw())
+        .s("totalMarginBalance", &whole(decimal(t.equity().raw())))
+        .s("totalAvailableBalance", &whole(decimal(t.available().raw())))
         .d("totalPerpUPL", t.unrealised.raw())
-        .d("totalInitialMargin", t.initial().raw())
-        .d("totalInitialMarginByMp", t.initial().raw())
-        .d("totalMaintenanceMargin", t.position_mm.raw())
-        .d("totalMaintenanceMarginByMp", t.position_mm.raw())
+        .s("totalInitialMargin", &whole(decimal(t.initial().raw())))
+        .s("totalInitialMarginByMp", &whole(decimal(t.initial().raw())))
+        .s("totalMaintenanceMargin", &whole(decimal(t.position_mm.raw())))
+        .s("totalMaintenanceMarginByMp", &whole(decimal(t.position_mm.raw())))
         .s("accountLTV", "0")
         .with("coin", |out| {
             out.push('[');

@@ -35,6 +35,40 @@ impl SymbolStatus {
     }
 }
 
+/// What the venue asks of a position as large as this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Value up to which it counts.
+    pub limit: Notional,
+    /// Maintenance margin rate, 1e-8.
+    pub mmr: i64,
+    /// Highest leverage, in hundredths; its inverse is the initial margin rate.
+    pub max_leverage: u32,
+    /// Taken off `value * mmr`, so that the margin is continuous where tiers meet.
+    pub deduction: Notional,
+}
+
+impl Tier {
+    /// Six tiers in the shape of the venue's own: limits and leverages of public multiples, a maintenance margin of half
+    /// the initial margin, deductions that follow.
+    #[must_use]
+    pub fn ladder(lowest: Notional, max_leverage: u32) -> Vec<Tier> {
+        const STEPS: [(i64, u32); 6] = [(10, 1), (25, 2), (50, 4), (100, 5), (250, 10), (500, 20)];
+        let mut tiers: Vec<Tier> = Vec::with_capacity(STEPS.len());
+        for (tenths, divisor) in STEPS {
+            let leverage = (max_leverage / divisor).max(100);
+            let mmr = SCALE * 50 / i64::from(leverage);
+            let deduction = tiers.last().map_or(Notional::ZERO, |below| {
+                let more = i128::from(below.limit.raw()) * i128::from(mmr - below.mmr) / i128::from(SCALE);
+                below.deduction + Notional::from_raw(i64::try_from(more).unwrap_or(0))
+            });
+            let limit = Notional::from_raw(lowest.raw() / 10 * tenths);
+            tiers.push(Tier { limit, mmr, max_leverage: leverage, deduction });
+        }
+        tiers
+    }
+}
+
 /// One perpetual as the venue lists it.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -52,10 +86,8 @@ pub struct Spec {
     pub halted: bool,
     /// Where the generator starts.
     pub start_px: Px,
-    /// Maintenance margin rate of the lowest risk tier, 1e-8.
-    pub mmr: i64,
-    /// Value the lowest risk tier reaches to.
-    pub risk_limit: Notional,
+    /// Risk tiers, the lowest first; there is at least one.
+    pub tiers: Vec<Tier>,
     /// Highest |funding rate| per interval, 1e-8.
     pub funding_cap: i64,
 }
@@ -107,10 +139,28 @@ impl Spec {
             status: SymbolStatus::Trading,
             halted: false,
             start_px: px(start),
-            mmr: SCALE / 200,
-            risk_limit: Notional::whole(2_000_000),
+            tiers: Tier::ladder(Notional::whole(2_000_000), max_leverage),
             funding_cap: SCALE / 200,
         }
+    }
+
+    /// Which tier a position of this value lies in; the last one takes whatever is larger.
+    pub(super) fn tier_number(&self, value: Notional) -> usize {
+        self.tiers.iter().position(|tier| value <= tier.limit).unwrap_or(self.tiers.len().saturating_sub(1))
+    }
+
+    pub(super) fn tier(&self, value: Notional) -> &Tier {
+        &self.tiers[self.tier_number(value)]
+    }
+
+    /// The largest value a position may have.
+    pub(super) fn most(&self) -> Notional {
+        self.tiers.last().map_or(Notional::ZERO, |tier| tier.limit)
+    }
+
+    /// `riskId` of a tier.
+    pub(super) fn risk_id(&self, tier: usize) -> i64 {
+        i64::from(self.instrument.id.0) * 10 + i64::try_from(tier).unwrap_or(0) + 1
     }
 
     /// The venue's name of it.

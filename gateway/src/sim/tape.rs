@@ -234,11 +234,10 @@ fn hit(engine: &mut Engine, symbol: usize, id: u64, most: Qty, now_ms: u64) -> Q
         engine.end(now_ms, order, "CancelByReduceOnly", "EC_PerCancelRequest");
         return Qty::ZERO;
     }
-    let (side, px, account, idx) = (order.side, order.px, order.account, order.idx);
+    let (side, px) = (order.side, order.px);
     engine.fill_maker(now_ms, &mut order, qty);
     engine.market_fill(symbol, side.opposite(), px, qty);
-    engine.settle_maker(order);
-    engine.drop_reducers(now_ms, account, symbol, idx);
+    engine.settle_maker(now_ms, order);
     qty
 }
 
@@ -248,7 +247,7 @@ fn trades(engine: &mut Engine, feed: &mut Feed, symbol: usize, frame: &[u8], now
         let (Ok(px), Ok(qty)) = (Px::parse(row.p.as_bytes()), Qty::parse(row.v.as_bytes())) else { continue };
         let side = if row.side == "Buy" { Side::Buy } else { Side::Sell };
         let quote = &mut engine.quotes[symbol];
-        let direction = feed.count(quote.last, px, qty);
+        let direction = feed.count(quote.last, row.time, px, qty);
         quote.last = px;
         quote.seq = quote.seq.max(row.seq);
         if quote.mark.is_zero() {
@@ -296,7 +295,7 @@ fn ticker(engine: &mut Engine, feed: &mut Feed, symbol: usize, frame: &[u8]) -> 
         quote.index = index;
     }
     if let Some(rate) = frame.data.funding_rate.and_then(|t| keel_core::units::parse_decimal(t.as_bytes()).ok()) {
-        quote.funding = rate;
+        (quote.funding, feed.rate_taped) = (rate, true);
     }
     if let Some(at) = frame.data.next_funding_time.and_then(|t| t.parse().ok()) {
         feed.next_funding = at;

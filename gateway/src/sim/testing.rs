@@ -239,6 +239,28 @@ impl Desk {
             }
             assert!(of.closed.iter().all(|o| !o.status.open() && !of.open.contains(&o.id)));
         }
+        self.audit_guards();
         assert_eq!(engine.orders.len(), engine.accounts.iter().map(|a| a.open.len()).sum::<usize>());
+    }
+
+    /// Whatever waits is an open order; a guard closes a position that exists and never more than it.
+    fn audit_guards(&self) {
+        let engine = &self.ex.engine;
+        for (symbol, id) in engine.stops.iter().enumerate().flat_map(|(s, ids)| ids.iter().map(move |id| (s, id))) {
+            let order = &engine.orders[id];
+            assert!(order.symbol == symbol && order.trigger.is_some());
+            if order.guard.is_some() {
+                let most = engine.closable(order.account, symbol, order.idx, order.side);
+                assert!(order.qty <= most, "a guard of {} over a position of {most}", order.qty);
+            }
+        }
+        for of in &engine.accounts {
+            let bare = |p: &super::account::Position| p.margin.is_zero() || (of.isolated && !p.size.is_zero());
+            assert!(of.positions.values().all(bare), "margin without an isolated position");
+        }
+        for ((symbol, _), p) in engine.accounts.iter().flat_map(|a| &a.positions) {
+            let live = |id: &&u64| **id != 0;
+            assert!(p.guards.iter().filter(live).all(|id| engine.stops[*symbol].contains(id)));
+        }
     }
 }

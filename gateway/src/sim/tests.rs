@@ -244,7 +244,8 @@ fn a_position_stops_out_at_its_stop_loss() {
     assert_eq!(desk.rows(0, "position").last().unwrap()["stopLoss"], "99.95");
     desk.print("Sell", "99.9", "0.1");
     assert_eq!(desk.size(0), "0");
-    assert_eq!(desk.rows(0, "order").last().unwrap()["createType"], "CreateByStopLoss");
+    let filled = desk.rows(0, "order").into_iter().rfind(|r| r["orderStatus"] == "Filled").unwrap();
+    assert_eq!(filled["createType"], "CreateByStopLoss");
     desk.audit();
 }
 

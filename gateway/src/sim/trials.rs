@@ -18,18 +18,28 @@ fn cents(rng: &mut Rng, from: u64, to: u64) -> String {
 fn act(desk: &mut Desk, rng: &mut Rng, ids: &mut Vec<(u64, String)>) {
     let n = rng.below(3);
     let side = pick(rng, &["Buy", "Sell"]);
-    match rng.below(20) {
+    match rng.below(22) {
         0..8 => {
             let tif = pick(rng, &["GTC", "GTC", "IOC", "FOK", "PostOnly"]);
             let smp = pick(rng, &["None", "CancelMaker", "CancelTaker", "CancelBoth"]);
             let kind = pick(rng, &["Limit", "Limit", "Limit", "Market"]);
             let reduce = rng.chance(150);
+            let exits = pick(
+                rng,
+                &[
+                    "",
+                    "",
+                    r#","takeProfit":"102.0""#,
+                    r#","stopLoss":"101.0""#,
+                    r#","tpslMode":"Partial","takeProfit":"101.0","stopLoss":"98.0""#,
+                ],
+            );
             let (px, qty) = (cents(rng, 985, 1_015), cents(rng, 1, 60));
             let ack = desk.trade(
                 n,
                 "order.create",
                 &format!(
-                    r#""side":"{side}","orderType":"{kind}","price":"{px}","qty":"{qty}","timeInForce":"{tif}","smpType":"{smp}","reduceOnly":{reduce}"#
+                    r#""side":"{side}","orderType":"{kind}","price":"{px}","qty":"{qty}","timeInForce":"{tif}","smpType":"{smp}","reduceOnly":{reduce}{exits}"#
                 ),
             );
             if let Some(id) = ack["data"]["orderId"].as_str() {
@@ -63,7 +73,21 @@ fn act(desk: &mut Desk, rng: &mut Rng, ids: &mut Vec<(u64, String)>) {
             let (px, qty) = (cents(rng, 985, 1_015), cents(rng, 1, 40));
             desk.print(side, &px, &qty);
         }
-        18 => desk.command(pick(
+        18..20 => {
+            let (px, other, size) = (cents(rng, 985, 1_015), cents(rng, 985, 1_015), cents(rng, 1, 9));
+            let args = match rng.below(4) {
+                0 => format!(r#""stopLoss":"{px}""#),
+                1 => format!(r#""takeProfit":"{px}","stopLoss":"{other}""#),
+                2 => format!(r#""trailingStop":"0.{}""#, 1 + rng.below(9)),
+                _ => format!(
+                    r#""tpslMode":"Partial","takeProfit":"{px}","stopLoss":"{other}","tpSize":"{size}","slSize":"{size}","tpOrderType":"Limit","tpLimitPrice":"{px}""#
+                ),
+            };
+            let body = format!(r#"{{"category":"linear","symbol":"BTCUSDT","positionIdx":0,{args}}}"#);
+            desk.call(n, "POST", "/v5/position/trading-stop", "", &body);
+            desk.pass(50);
+        }
+        20 => desk.command(pick(
             rng,
             &[
                 "funding symbol=BTCUSDT rate=0.0037",
@@ -84,6 +108,8 @@ fn act(desk: &mut Desk, rng: &mut Rng, ids: &mut Vec<(u64, String)>) {
                     "mark symbol=BTCUSDT px=103",
                 ],
             );
+            let mode = pick(rng, &["REGULAR_MARGIN", "ISOLATED_MARGIN"]);
+            desk.call(n, "POST", "/v5/account/set-margin-mode", "", &format!(r#"{{"setMarginMode":"{mode}"}}"#));
             let _ = desk.ex.command(Wall::from_millis(desk.now_ms), line);
             desk.pass(1);
         }
@@ -130,6 +156,7 @@ fn random_sessions_reach_what_they_are_meant_to_try() {
         for n in 0..3 {
             seen.extend(desk.rows(n, "order").iter().map(|r| format!("{}/{}", r["orderStatus"], r["cancelType"])));
             seen.extend(desk.rows(n, "execution").iter().map(|r| r["execType"].to_string()));
+            seen.extend(desk.rows(n, "execution").iter().filter_map(|r| r["createType"].as_str().map(str::to_owned)));
         }
     }
     for wanted in [
@@ -140,6 +167,12 @@ fn random_sessions_reach_what_they_are_meant_to_try() {
         "\"Cancelled\"/\"CancelByReduceOnly\"",
         "\"Cancelled\"/\"CancelAllBeforeLiq\"",
         "\"Triggered\"/\"UNKNOWN\"",
+        "\"Deactivated\"/\"CancelByTpSlTsClear\"",
+        "CreateByTakeProfit",
+        "CreateByPartialTakeProfit",
+        "CreateByPartialStopLoss",
+        "CreateByStopLoss",
+        "CreateByTrailingStop",
         "\"Funding\"",
         "\"BustTrade\"",
         "\"AdlTrade\"",

@@ -42,6 +42,10 @@ impl TimedLog {
 impl Log for TimedLog {
     type Recorded<T> = <Writer as Log>::Recorded<T>;
 
+    fn stamp(&mut self, now: Now) -> Now {
+        self.writer.stamp(now)
+    }
+
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {
         self.writer.fact(now, cause, fact)
     }

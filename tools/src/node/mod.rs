@@ -12,6 +12,7 @@ pub mod clock;
 pub mod door;
 pub mod engine;
 pub mod feed;
+pub mod genesis;
 pub mod heritage;
 pub mod http;
 pub mod inquiry;

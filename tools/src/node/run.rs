@@ -12,6 +12,7 @@ use super::clock::{Clock, Stopwatch, Virtual};
 use super::door::Door;
 use super::engine::{EngineAgent, Petition, TimedLog};
 use super::feed::FeedAgent;
+use super::genesis::{Character, Genesis};
 use super::heritage::Heritage;
 use super::http::Http;
 use super::inquiry::Inquiry;
@@ -26,7 +27,6 @@ use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, engine, scenarios};
 use anyhow::{Context, Result, bail};
-use keel_core::engine::Engine;
 use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
@@ -39,8 +39,8 @@ use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
 use keel_journal::{Options, Writer};
-use keel_risk::consent::{Name, People};
-use keel_risk::{Gate, Scenarios, limits::Limits};
+use keel_risk::consent::Name;
+use keel_risk::{Scenarios, limits::Limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,8 +154,8 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     run: u32,
+    genesis: Genesis,
     heritage: Heritage,
-    scenarios: Option<Scenarios>,
 }
 
 /// Starts a node.
@@ -175,10 +175,11 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (mut writer, keeper) = open_journal(&setup)?;
     let heritage = Heritage::read(&setup.data_dir)?;
     let run = heritage.next_run()?;
-    first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
+    let genesis = genesis(&setup, heritage.limits()?, scenarios);
+    first_records(&mut writer, clock.now(), run, &setup, &instruments, &genesis)?;
 
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, heritage, scenarios };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, genesis, heritage };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -247,25 +248,10 @@ impl Common<'_> {
     }
 
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
-        let gate = self.gate()?;
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let quoter = Quoter::new(StrategyId(0), self.setup.quoter);
-        let core = Engine::new(&self.instruments, self.run, quoter, self.setup.sizing, gate, log);
+        let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, log)?;
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
-    }
-
-    /// The gate as people last agreed to it, as the journal last saw it.
-    fn gate(&self) -> Result<Gate> {
-        let limits = self.heritage.limits()?.unwrap_or_else(|| self.setup.limits.clone());
-        let people = People::new(&self.setup.people)
-            .map_err(|why| anyhow::anyhow!("people: {why:?}: each name and each key stands once, and is a key"))?;
-        let gate = Gate::new(limits, &self.instruments, self.scenarios.clone()).map_err(|why| {
-            anyhow::anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits")
-        })?;
-        let mut gate = gate.trusting(people);
-        gate.resume(&self.heritage.latch);
-        Ok(gate)
     }
 
     fn orders(&self, now: Now, rings: orders::Rings) -> Result<OrdersAgent> {
@@ -339,7 +325,22 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
     })
 }
 
-fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<()> {
+/// Everything the engine is made from, before it is made. Limits people agreed to stand before those of the
+/// configuration.
+fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
+    let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
+    let limits = agreed.unwrap_or_else(|| setup.limits.clone());
+    Genesis { limits, scenarios, people: setup.people.clone(), character, heir: Seq::NONE }
+}
+
+fn first_records(
+    writer: &mut Writer,
+    now: Now,
+    run: u32,
+    setup: &Setup,
+    instruments: &Instruments,
+    genesis: &Genesis,
+) -> Result<()> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -354,7 +355,7 @@ fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instrum
     for row in instruments.rows() {
         writer.fact(now, cause, row).map_err(full)?;
     }
-    Ok(())
+    genesis.record(writer, now, cause, instruments).map_err(full)
 }
 
 impl Running {

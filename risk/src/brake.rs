@@ -199,7 +199,8 @@ impl Brake {
     #[must_use]
     pub fn standing(&self, scope: Scope) -> Standing {
         let latch = self.latches[scope.slot()];
-        if scope == Scope::Account && self.held.state > latch.state { self.held } else { latch }
+        let recovered = latch.state == State::Active && self.held.reason == Reason::Recovered;
+        if scope == Scope::Account && (self.held.state > latch.state || recovered) { self.held } else { latch }
     }
 
     /// The state of a scope by itself.
@@ -225,13 +226,16 @@ impl Brake {
         self.version
     }
 
-    /// Why what is held has to shrink or go, if it has to: the reason of a halt of the account or of everything.
+    /// Why what is held has to shrink or go, if it has to: the reason of a halt of the account or of everything, or of a
+    /// breach that lasts.
     #[must_use]
     pub fn unwinds(&self) -> Option<Reason> {
         let halts = self.latches[..2].iter().filter(|latch| latch.state == State::Halted);
         let mut reasons = halts.map(|latch| latch.reason);
         let by = |policy: Policy| move |reason: &Reason| reason.policy() == policy;
-        reasons.clone().find(by(Policy::Close)).or_else(|| reasons.find(by(Policy::Shrink)))
+        let breach = Some(self.held).filter(|held| held.state >= State::ReduceOnly).map(|held| held.reason);
+        let closes = reasons.clone().find(by(Policy::Close));
+        closes.or_else(|| reasons.find(by(Policy::Shrink))).or_else(|| breach.filter(by(Policy::Shrink)))
     }
 
     /// Makes a scope at least this severe. Never milder. A second trip of the same severity changes nothing, unless it
@@ -366,6 +370,13 @@ mod tests {
         let mut brake = released();
         say(&mut brake, CommandKind::Halt);
         assert_eq!(brake.unwinds(), None, "a person who says halt keeps the position");
+        brake.hold(State::ReduceOnly, Reason::Day);
+        assert_eq!(brake.unwinds(), None, "a loss that only allows no more risk is kept");
+        brake.hold(State::Active, Reason::Recovered);
+        brake.hold(State::ReduceOnly, Reason::ValueAtRisk);
+        assert_eq!(brake.unwinds(), Some(Reason::ValueAtRisk), "a breach is shrunk as long as it lasts");
+        brake.hold(State::Active, Reason::Recovered);
+        assert_eq!(brake.unwinds(), None);
         brake.hold(State::Halted, Reason::ValueAtRisk);
         assert_eq!(brake.unwinds(), Some(Reason::ValueAtRisk));
         brake.hold(State::Halted, Reason::Day);

@@ -36,8 +36,8 @@ pub const SHARE: i64 = 250;
 pub const SLICE: Notional = Notional::whole(10_000);
 /// Between two slices on one instrument, nanoseconds; long enough for the fills and the venue's word to arrive.
 pub const PAUSE: u64 = 500_000_000;
-/// Basis points of its limit a measure is shrunk to.
-pub const ENOUGH: i64 = 9_000;
+/// Basis points of its limit a measure is shrunk to: just below where the level is left, or it would never be.
+pub const ENOUGH: i64 = 7_900;
 
 /// How the bound widens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ fn cut(row: &Instrument, held: Qty, displayed: Qty, mark: Px) -> Option<Qty> {
 /// One position's way out over time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
-    since: Option<Mono>,
+    since: Option<(Mono, Reason)>,
     due: Mono,
     stage: Stage,
     said: Stage,
@@ -207,10 +207,7 @@ impl Flatten {
 
     /// People released the brake.
     pub(crate) fn release(&mut self) {
-        let rows = self.rows.len();
-        let said: Vec<Stage> = self.rows.iter().map(|row| row.said).collect();
-        *self = Self::new(rows);
-        self.rows.iter_mut().zip(said).for_each(|(row, said)| row.said = said);
+        *self = Self::new(self.rows.len());
     }
 
     /// What there is to say of the next instrument that got further, or stopped getting further.
@@ -227,14 +224,24 @@ impl Flatten {
         Some(row.last)
     }
 
+    /// Nothing has to shrink: the next time begins with patience again.
+    fn rest(&mut self) {
+        for row in self.rows.iter_mut().filter(|row| row.since.is_some()) {
+            *row = Row { due: row.due, ..Row::default() };
+        }
+    }
+
     /// Looks at one instrument; the slice to send now, if one is due.
     fn look(&mut self, now: Mono, reason: Reason, sight: &Sight<'_>) -> Option<Slice> {
         let row = self.rows.get_mut(sight.instrument.id.index())?;
-        let idle = row.since.is_none() && sight.position.is_zero() && sight.theirs.is_none_or(|theirs| theirs.is_zero());
+        let idle =
+            row.since.is_none() && sight.position.is_zero() && sight.theirs.is_none_or(|theirs| theirs.is_zero());
         if idle || now < row.due {
             return None;
         }
-        let since = *row.since.get_or_insert(now);
+        // another reason is another race: its patience begins now
+        let (since, _) = *row.since.filter(|(_, before)| *before == reason).get_or_insert((now, reason));
+        row.since = Some((since, reason));
         let bound = Pace::of(reason).bound(now.since(since));
         let (stage, slice) = next(sight, bound);
         row.stage = stage;
@@ -260,7 +267,8 @@ impl Flatten {
 
     /// The measure is low enough: whatever was under way ends.
     fn enough(&mut self, id: InstrumentId) {
-        if let Some(row) = self.rows.get_mut(id.index()).filter(|row| row.since.is_some() && row.stage != Stage::Enough) {
+        if let Some(row) = self.rows.get_mut(id.index()).filter(|row| row.since.is_some() && row.stage != Stage::Enough)
+        {
             (row.stage, row.last.stage) = (Stage::Enough, Stage::Enough);
             self.unsaid = true;
         }
@@ -270,7 +278,10 @@ impl Flatten {
 impl Gate {
     /// The next order by which the brake shrinks what is held. `None` once every instrument was looked at.
     pub(crate) fn next_unwind(&mut self, now: Now, desk: &Desk) -> Option<Order> {
-        let reason = self.brake.unwinds()?;
+        let Some(reason) = self.brake.unwinds() else {
+            self.flatten.rest();
+            return None;
+        };
         let worst = match reason.policy() {
             Policy::Hold => return None,
             Policy::Close => None,

@@ -108,7 +108,8 @@ impl World {
     }
 
     fn hold(&mut self, size: &str) {
-        let position = Position { size: qty(size), cost: px("50000").mul_floor(qty(size)).unwrap(), ..Position::default() };
+        let position =
+            Position { size: qty(size), cost: px("50000").mul_floor(qty(size)).unwrap(), ..Position::default() };
         self.gated.gate.position(self.gated.now, InstrumentId(0), &position);
     }
 
@@ -187,6 +188,28 @@ fn a_person_who_says_halt_keeps_the_position() {
 }
 
 #[test]
+fn another_reason_is_another_race_and_so_is_another_time() {
+    let mut world = World::new("0.5");
+    let bound = |world: &World| {
+        let last =
+            world.said.iter().rev().find_map(|said| if let Notice::Unwind(u) = said { Some(u.bound) } else { None });
+        last.unwrap()
+    };
+    world.say(CommandKind::Flatten);
+    world.book("45000", "45001");
+    world.beat(600);
+    world.beat(100_000);
+    world.book("49999.9", "50000.1");
+    world.beat(600);
+    assert_eq!(bound(&world), 80, "a hundred seconds of patience");
+    world.gated.arm();
+    world.beat(100);
+    world.say(CommandKind::Flatten);
+    world.beat(600);
+    assert_eq!(bound(&world), 50);
+}
+
+#[test]
 fn it_waits_out_a_wick_and_goes_on_after_it() {
     let mut world = World::new("0.5");
     world.say(CommandKind::Flatten);
@@ -214,7 +237,8 @@ fn a_fill_or_a_liquidation_in_between_is_measured_anew() {
 fn what_the_brake_may_send_no_strategy_may() {
     let mut world = World::new("0.5");
     world.say(CommandKind::Halt);
-    let order = Order { reduce_only: Flag::Yes, tif: TimeInForce::Ioc, ..world.gated.order(Side::Sell, "0.1", "50000") };
+    let order =
+        Order { reduce_only: Flag::Yes, tif: TimeInForce::Ioc, ..world.gated.order(Side::Sell, "0.1", "50000") };
     assert_eq!(world.gated.ask(&order).first, crate::Refusal::Halted);
     let own = Order { strategy: BRAKE, ..order };
     assert_eq!(world.gated.ask(&own).failing, 0);
@@ -267,7 +291,7 @@ fn a_breach_of_value_at_risk_shrinks_the_worst_part_and_no_further() {
     world.listen();
     assert_eq!(world.gated.gate.brake().unwinds(), Some(Reason::Stress));
     assert_eq!(world.beat(600).len(), 1);
-    world.hold("0.34"); // 8,896 is 89 %
+    world.hold("0.3"); // 7,850 is 78 %
     world.gated.pass(2_000);
     world.gated.gate.tick(world.gated.now);
     assert!(world.beat(600).is_empty());

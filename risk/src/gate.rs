@@ -30,7 +30,7 @@ use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
 use keel_core::event::{
-    Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
+    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
 };
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::{Instrument, Instruments};
@@ -110,6 +110,13 @@ impl Conduct {
             work: Work::default(),
         }
     }
+}
+
+/// An amend that came after the fill it raced: the market's doing, not the strategy's.
+fn lost_race(ack: &Ack) -> bool {
+    /// The venue's word for an order that does not exist any more.
+    const NO_ORDER: i32 = 110_001;
+    ack.op == Op::Amend && ack.code == NO_ORDER
 }
 
 /// Are there scenarios enough for the tail? Five points of it, counted without a float.
@@ -484,7 +491,7 @@ impl permit::Gate for Gate {
             ExecEvent::Sent(sent) => self.vigil.sent(now, sent),
             ExecEvent::Ack(ack) => {
                 self.vigil.answered(now, ack);
-                if ack.code != 0 && ack.op != Op::Cancel {
+                if ack.code != 0 && ack.op != Op::Cancel && !lost_race(ack) {
                     self.vigil.rejected(now.mono);
                     self.behaved(now, ack.client, Reason::StrategyRejects, |conduct| &mut conduct.rejects);
                 }

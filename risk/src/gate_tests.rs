@@ -442,6 +442,11 @@ fn a_storm_of_refusals_latches_the_strategy_until_a_person_looks() {
     let order = desk.order(Side::Buy, "0.001", "49000");
     assert_eq!(desk.place(&order).failing, 0);
     for _ in 0..10 {
+        let ack = Ack { client: order.client, code: 110_001, op: Op::Amend, ..Ack::default() };
+        desk.gate.exec(desk.now, &ExecEvent::Ack(ack));
+    }
+    assert_eq!(desk.gate.brake().version(), 2, "amends that lost a race against a fill are no storm");
+    for _ in 0..10 {
         let ack = Ack { client: order.client, code: 110_007, ..Ack::default() };
         desk.gate.exec(desk.now, &ExecEvent::Ack(ack));
     }

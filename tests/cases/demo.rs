@@ -1,6 +1,6 @@
 //! `keel demo` from outside: it trades, it repeats itself, it ends when told.
 
-use crate::keel::{finish, json, keel, shared, signal, start, text};
+use crate::keel::{json, keel, shared, signal, start};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -106,45 +106,4 @@ fn get(address: &str, path: &str) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer
-}
-
-#[test]
-fn a_node_trades_on_a_separate_exchange_as_its_configuration_says() {
-    let dir = tempfile::tempdir().unwrap();
-    let tls = dir.path().join("tls");
-    let mut venue = start(&["exchange", "--listen", "127.0.0.1:0", "--tls", tls.to_str().unwrap()]);
-    let mut lines = BufReader::new(venue.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "demo-secret").unwrap();
-    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let (key, data) = (dir.path().join("key"), dir.path().join("data"));
-    std::fs::write(&key, "demo-key").unwrap();
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let config = dir.path().join("keel.toml");
-    let text_of = format!(
-        "[venue]\nrest = \"https://localhost:{port}\"\npublic = \"wss://localhost:{port}/v5/public/linear\"\n\
-         private = \"wss://localhost:{port}/v5/private\"\ntrade = \"wss://localhost:{port}/v5/trade\"\n\
-         authority = \"{}\"\n[keys]\nkey = {{ file = \"{}\" }}\nsecret = {{ file = \"{}\" }}\n\
-         [node]\ndata_dir = \"{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [account]\nunbound = true\n",
-        tls.join("ca.pem").display(),
-        key.display(),
-        secret.display(),
-        data.display()
-    );
-    std::fs::write(&config, text_of).unwrap();
-    let node = start(&["run", "--config", config.to_str().unwrap(), "--arm", "tester"]);
-    std::thread::sleep(Duration::from_secs(6));
-    signal(&node, "TERM");
-    let output = finish(node);
-    signal(&venue, "TERM");
-    venue.wait().unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && out.contains("verified whole"), "{out}{err}");
-    let placed = out.split("orders    ").nth(1).unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
-    assert!(placed > 0 && err.contains("armed in the name of tester"), "{out}{err}");
-    assert!(!out.contains("demo-secret") && !err.contains("demo-secret"), "a secret was printed");
 }

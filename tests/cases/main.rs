@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
 mod allocation;
+mod brake;
 mod deadman;
 mod demo;
 mod incidents;

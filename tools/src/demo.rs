@@ -10,8 +10,8 @@
 use crate::exchange::{self, AUTHORITY, Lockstep, Market, Pace, Speed};
 use crate::node::board::{Board, Cell};
 use crate::node::clock::{Stopwatch, Virtual};
-use crate::node::lockstep::Quiescence;
 use crate::node::door;
+use crate::node::lockstep::Quiescence;
 use crate::node::run::{self, Running, Setup, Venue};
 use crate::node::scenarios::Source;
 use crate::node::thread::{Stop, nap};
@@ -303,7 +303,10 @@ fn arm(args: &Args, node: &mut Running, step: &Step, over: &dyn Fn(&Running) -> 
         let limits = u32::try_from(node.board.get(Cell::LimitsVersion)).unwrap_or(0);
         let text = people.arm(brake, limits, node.wall(), "a demonstration with throw-away keys");
         node.bring(DocumentKind::Arm, "demo", &text)?;
-        wait(READY_WITHIN, || (node.board.get(Cell::Answered) > answered && (args.speed != Speed::Max || step.has_heard(node))) || over(node));
+        wait(READY_WITHIN, || {
+            (node.board.get(Cell::Answered) > answered && (args.speed != Speed::Max || step.has_heard(node)))
+                || over(node)
+        });
         if node.board.get(Cell::Doubt) == 0 || over(node) {
             return Ok(());
         }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod deadman;
 pub mod decode;
 pub mod demo;
+pub mod drill;
 pub mod exchange;
 pub mod export;
 pub mod fact;

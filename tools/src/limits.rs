@@ -67,7 +67,8 @@ pub fn run(args: &Args) -> Result<()> {
         What::Propose { set, out } => propose(&in_force(&args.whom)?, set, out),
         What::Apply { document, by } => {
             let text = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
-            let answer = ask(&args.whom.dir()?, &Ask::Bring { what: "limits".to_owned(), by: by.clone(), text }, PATIENCE)?;
+            let answer =
+                ask(&args.whom.dir()?, &Ask::Bring { what: "limits".to_owned(), by: by.clone(), text }, PATIENCE)?;
             println!("version {} of the limits is in force", answer["limits"]);
             Ok(())
         }
@@ -128,7 +129,11 @@ fn propose(before: &Limits, set: &[String], out: &PathBuf) -> Result<()> {
     fs::write(out, signed_text(&limits_message(before.version, &after), &[]))?;
     let loosens = register::differences(before, &after).iter().any(|change| change.loosens);
     print!("{changes}");
-    println!("{}: {} must sign it", out.display(), if loosens { "it loosens, two people" } else { "it only tightens, one person" });
+    println!(
+        "{}: {} must sign it",
+        out.display(),
+        if loosens { "it loosens, two people" } else { "it only tightens, one person" }
+    );
     Ok(())
 }
 
@@ -151,7 +156,8 @@ fn history(whom: &Whom) -> Result<()> {
         println!("version {}: the configuration's", first.version);
     }
     for adopted in heritage.latch.adopted() {
-        let (replaces, after, signed) = read_limits(&adopted.text).map_err(|why| anyhow!("version {}: {why:?}", adopted.version))?;
+        let (replaces, after, signed) =
+            read_limits(&adopted.text).map_err(|why| anyhow!("version {}: {why:?}", adopted.version))?;
         let names: Vec<String> = signed.iter().map(|row| row.name.to_string()).collect();
         println!("version {} replaces {replaces}, signed by {}", after.version, names.join(" and "));
         if let Some(before) = &before {

@@ -150,7 +150,8 @@ pub(crate) fn limits(config: &Config) -> Result<Limits> {
     }
     if let Some(tail) = &mut limits.tail {
         tail.max_loss = config.limits.var_usdt.map_or(Ok(tail.max_loss), notional)?;
-        tail.max_shortfall = config.limits.shortfall_usdt.map_or(Ok(tail.max_shortfall.max(tail.max_loss)), notional)?;
+        tail.max_shortfall =
+            config.limits.shortfall_usdt.map_or(Ok(tail.max_shortfall.max(tail.max_loss)), notional)?;
     }
     if let Some(rate) = config.limits.messages_per_second {
         limits.message_rate = rate;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, brake, checkpoint, deadman, decode, demo, exchange, export, keys, limits, live, prove, record, replay,
-    retain, risk, tail, verify,
+    archive, brake, checkpoint, deadman, decode, demo, drill, exchange, export, keys, limits, live, prove, record,
+    replay, retain, risk, tail, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ enum Job {
     Keys(keys::Args),
     /// Watch over a node and cancel everything when it falls silent.
     Deadman(deadman::Args),
+    /// Play the days that broke others against the brake, and report.
+    Drill(drill::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
@@ -83,6 +85,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Limits(args) => limits::run(args),
         Job::Keys(args) => keys::run(args),
         Job::Deadman(args) => deadman::run(args),
+        Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),

@@ -68,7 +68,10 @@ impl Log for TimedLog {
 
 /// Something at the front door.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::large_enum_variant, reason = "it lives in a ring of its own, and a box would be freed on the hot thread")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives in a ring of its own, and a box would be freed on the hot thread"
+)]
 pub enum Petition {
     /// A word.
     Command(Command),

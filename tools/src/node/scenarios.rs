@@ -55,7 +55,11 @@ fn closes(inquiry: &Inquiry<'_>, instruments: &Instruments, days: usize) -> Resu
         tracing::warn!("{symbol} has {have} daily returns, fewer than {LEAST}: nothing that adds risk leaves on it");
     }
     ensure!(!table.columns().is_empty(), "no symbol has {LEAST} daily returns at the venue: name a file of returns");
-    tracing::info!(days = table.days().len(), symbols = table.columns().len(), "scenarios from the venue's daily closes");
+    tracing::info!(
+        days = table.days().len(),
+        symbols = table.columns().len(),
+        "scenarios from the venue's daily closes"
+    );
     Ok(table.columns().to_vec())
 }
 

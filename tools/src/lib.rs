@@ -9,6 +9,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod exchange;
+pub mod explain;
 pub mod fact;
 pub mod live;
 pub mod moment;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, replay, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ enum Job {
     Tail(tail::Args),
     /// Run the engine over a journal again and compare every decision; or ask what other limits would have changed.
     Replay(replay::Args),
+    /// Tell how one order came to be and what became of it: ticks, book, size, checks, record, acknowledgement, fills.
+    Explain(explain::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -65,6 +67,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Explain(args) => explain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

@@ -21,4 +21,5 @@ pub mod risk;
 pub mod summary;
 pub mod tail;
 pub mod tape;
+pub mod top;
 pub mod verify;

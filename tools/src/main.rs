@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, verify};
+use keel_tools::{archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ enum Job {
     Replay(replay::Args),
     /// Tell how one order came to be and what became of it: ticks, book, size, checks, record, acknowledgement, fills.
     Explain(explain::Args),
+    /// Watch a running node on one screen: links, brake, hops, rings, books, positions.
+    Top(top::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -68,6 +70,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
         Job::Explain(args) => explain::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Top(args) => top::run(args),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

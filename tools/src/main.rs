@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify};
+use keel_tools::{
+    archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 

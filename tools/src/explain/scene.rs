@@ -84,11 +84,9 @@ impl<S: Strategy, G: Gate> Witness<S, G> for Look {
             };
             self.scenes.insert(first.seq, scene);
         }
-        if let (true, Some(kept)) = (is_fill, self.positions.get_mut(seat.instrument.id.index())) {
-            if wanted {
-                let mid = seat.touch().map(|touch| touch.mid());
-                self.moves.insert(first.seq, Moved { before: *kept, after: seat.position, mid });
-            }
+        if let (true, Some(kept)) = (wanted && is_fill, self.positions.get(seat.instrument.id.index())) {
+            let mid = seat.touch().map(|touch| touch.mid());
+            self.moves.insert(first.seq, Moved { before: *kept, after: seat.position, mid });
         }
         if let Some(kept) = self.positions.get_mut(seat.instrument.id.index()) {
             *kept = seat.position;

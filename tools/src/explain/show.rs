@@ -29,8 +29,8 @@ fn earned(chain: &Chain) -> Earned {
             continue;
         }
         earned.fills += 1;
-        earned.realised = earned.realised + (moved.after.realised - moved.before.realised);
-        earned.fees = earned.fees + fill.fee;
+        earned.realised += moved.after.realised - moved.before.realised;
+        earned.fees += fill.fee;
     }
     earned
 }

@@ -33,8 +33,6 @@ pub struct Genesis {
     pub scenarios: Option<Scenarios>,
     /// What trades, and how it is cut.
     pub character: Character,
-    /// The last record of the runs before whose state this one took over; none for a run that began with nothing.
-    pub heir: Seq,
 }
 
 /// What trades.
@@ -100,8 +98,8 @@ impl Genesis {
         let limits = limits(one(DocumentKind::Limits)?.context("no document says what the limits were")?)?;
         let scenarios = one(DocumentKind::Scenarios)?.map(|text| scenarios(text, instruments)).transpose()?;
         let text = one(DocumentKind::Strategy)?.context("no document says what strategy ran")?;
-        let (character, heir) = strategy(text).context("the strategy")?;
-        Ok(Self { limits, scenarios, character, heir })
+        let character = strategy(text).context("the strategy")?;
+        Ok(Self { limits, scenarios, character })
     }
 
     fn strategy_text(&self) -> String {
@@ -117,7 +115,6 @@ impl Genesis {
             ("sizing.clip", sizing.clip.raw().into()),
             ("sizing.position", sizing.position.raw().into()),
             ("sizing.participation", sizing.participation.into()),
-            ("heir", self.heir.0.into()),
         ] {
             let _ = writeln!(text, "{name} = {value}");
         }
@@ -134,8 +131,8 @@ impl Character {
 
     /// The same with some of its numbers changed: lines `name = value` in the units of the recorded document.
     pub fn changed(&self, patch: &str) -> Result<Self> {
-        let whole = Genesis { limits: Limits::demo(), scenarios: None, character: *self, heir: Seq::NONE };
-        Ok(strategy(&patched(&whole.strategy_text(), patch)?)?.0)
+        let whole = Genesis { limits: Limits::demo(), scenarios: None, character: *self };
+        strategy(&patched(&whole.strategy_text(), patch)?)
     }
 }
 
@@ -301,7 +298,7 @@ fn strategies(lines: &mut Lines<'_>, text: &str) -> Result<Vec<StrategyLimits>> 
     Ok(rows)
 }
 
-fn strategy(text: &str) -> Result<(Character, Seq)> {
+fn strategy(text: &str) -> Result<Character> {
     let mut lines = Lines::new(text)?;
     let name = lines.word("strategy")?;
     ensure!(name == "quoter", "this version knows the strategy `quoter`, not `{name}`");
@@ -320,9 +317,8 @@ fn strategy(text: &str) -> Result<(Character, Seq)> {
             participation: lines.number("sizing.participation")?,
         },
     };
-    let heir = Seq(lines.number("heir")?);
     lines.end()?;
-    Ok((character, heir))
+    Ok(character)
 }
 
 /// One line an instrument that has returns: its symbol, and the bits of each return.
@@ -390,7 +386,7 @@ mod tests {
         let series = [(symbol("BTCUSDT"), long.as_slice()), (symbol("1000PEPEUSDT"), long.as_slice())];
         let scenarios = Some(Scenarios::new(&table, &series).unwrap());
         let character = Character { id: StrategyId(3), quoter: QuoterParams::default(), sizing: Sizing::default() };
-        Genesis { limits, scenarios, character, heir: Seq(77) }
+        Genesis { limits, scenarios, character }
     }
 
     #[test]
@@ -407,7 +403,7 @@ mod tests {
         }
         assert_eq!(documents.len(), 3);
         let again = Genesis::read(&documents, &table).unwrap();
-        assert_eq!((&again.limits, again.character, again.heir), (&first.limits, first.character, first.heir));
+        assert_eq!((&again.limits, again.character), (&first.limits, first.character));
         let bits = |genesis: &Genesis| {
             let scenarios = genesis.scenarios.clone().unwrap();
             let of = |row: &Instrument| (0..scenarios.count()).map(|at| scenarios.at(row.id, at).to_bits()).collect();

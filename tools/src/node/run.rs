@@ -325,7 +325,7 @@ fn next_run(dir: &Path) -> Result<u32> {
 /// Everything the engine is made from, before it is made.
 fn genesis(setup: &Setup) -> Genesis {
     let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
-    Genesis { limits: setup.limits.clone(), scenarios: None, character, heir: Seq::NONE }
+    Genesis { limits: setup.limits.clone(), scenarios: None, character }
 }
 
 fn first_records(

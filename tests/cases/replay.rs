@@ -276,3 +276,80 @@ fn another_strategy_is_asked_at_every_recorded_moment() {
         assert!(if all { new > sized / 2 } else { changed.is_empty() }, "{new} of {sized}");
     }
 }
+
+/// The steps without how long each took: each process calibrates its own stopwatch.
+fn timeless(story: &Value) -> Vec<Value> {
+    let mut steps = story["steps"].as_array().unwrap().clone();
+    steps.iter_mut().for_each(|step| step["took_ns"] = Value::Null);
+    steps
+}
+
+/// Records about one order, in order, by a fold that knows nothing of `keel explain`.
+fn told(journal: &Path, id: &str) -> Vec<(u64, String)> {
+    let lines = text(&keel(&["tail", str(journal), "--order", id, "-o", "jsonl"]).stdout);
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    // the id of a refused new order is given to the next one
+    let own = lines.filter(|line| !(line["kind"] == "Refused" && line["fact"]["op"] == "New"));
+    own.map(|line| (line["seq"].as_u64().unwrap(), line["kind"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn an_order_is_explained_from_its_tick_to_its_profit_by_any_of_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = demo(dir.path(), 60);
+    let mut reader = Reader::open(&journal).unwrap();
+    let mut fills = Vec::new();
+    while let Some(entry) = reader.poll().unwrap() {
+        if entry.kind == Some(Kind::Fill) {
+            fills.push((entry.seq.0, read::<keel_core::event::Fill>(entry.payload).unwrap()));
+        }
+    }
+    let (seq, fill) = fills[fills.len() / 2];
+    let (client, venue, exec) = (fill.client.to_string(), fill.venue.to_string(), fill.exec.to_string());
+    let explain = |what: &str| json(&keel(&["explain", str(&journal), what, "--json"]));
+    let story = explain(&client);
+    for name in [&venue, &exec, &seq.to_string()] {
+        assert_eq!(timeless(&explain(name)), timeless(&story), "{name}");
+    }
+    let steps = story["steps"].as_array().unwrap();
+    let about: Vec<(u64, String)> = steps
+        .iter()
+        .filter(|step| step["fact"]["client"] == client.as_str())
+        .map(|step| (step["seq"].as_u64().unwrap(), step["kind"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(about, told(&journal, &client));
+    // the first decision, its cause before it, and the book the strategy saw
+    let at = steps.iter().position(|step| step["kind"] == "Approved").unwrap();
+    assert_eq!((&steps[at - 1]["seq"], &steps[at]["failing"]), (&steps[at]["cause"], &Value::Array(vec![])));
+    let (book, fact) = (&steps[at - 1]["book"], &steps[at]["fact"]);
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let (bid, ask) = (number(&book["bids"][0][0]), number(&book["asks"][0][0]));
+    assert!(bid < ask && number(&book["micro_price"]) >= bid && number(&book["micro_price"]) <= ask, "{book}");
+    assert!(number(&fact["px"]) <= ask && number(&fact["px"]) >= bid, "a quote rests at the touch: {fact}");
+    assert!(number(&fact["Position"]["value"]) <= number(&fact["Position"]["limit"]));
+    assert_eq!(story["lineage"]["strategy"]["strategy"], "quoter");
+    // what it earned is what its fills did to the position, fees as the venue charged them
+    let fees: i64 = {
+        let mut seen = BTreeSet::new();
+        let mine = fills.iter().filter(|(_, f)| f.client == fill.client && seen.insert(f.exec.to_string()));
+        mine.map(|(_, f)| f.fee.raw()).sum()
+    };
+    let charged = keel_core::units::Notional::parse(story["profit"]["fees_usdt"].as_str().unwrap().as_bytes()).unwrap();
+    assert_eq!(charged.raw(), fees);
+    for step in
+        steps.iter().filter(|step| step["kind"] == "Fill" && step["position"]["before"] != step["position"]["after"])
+    {
+        let moved = number(&step["position"]["after"]["size"]) - number(&step["position"]["before"]["size"]);
+        assert!((moved.abs() - number(&step["fact"]["qty"])).abs() < 1e-9, "{step}");
+    }
+    let took = steps.iter().find_map(|step| step["took_ns"]["tick_to_wire"].as_u64());
+    assert!(took > Some(0), "tick to wire is measured");
+    let page = text(&keel(&["explain", str(&journal), &client]).stdout);
+    for word in
+        ["strategy: ", "Approved: New", "held   Position", "micro-price", "on the wire", "recorded before it left"]
+    {
+        assert!(page.contains(word), "{word} is missing from\n{page}");
+    }
+    let output = keel(&["explain", str(&journal), "k000000ff-00000001"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("no record of this journal names"));
+}

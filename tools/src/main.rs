@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, brake, checkpoint, deadman, decode, demo, drill, exchange, export, keys, limits, live, prove, record,
-    replay, retain, risk, tail, verify,
+    archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, limits, live, prove,
+    record, replay, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,6 +41,10 @@ enum Job {
     Tail(tail::Args),
     /// Run the engine over a journal again and compare every decision; or ask what other limits would have changed.
     Replay(replay::Args),
+    /// Tell how one order came to be and what became of it: ticks, book, size, checks, record, acknowledgement, fills.
+    Explain(explain::Args),
+    /// Watch a running node on one screen: links, brake, hops, rings, books, positions.
+    Top(top::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -89,6 +93,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Explain(args) => explain::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Top(args) => top::run(args),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

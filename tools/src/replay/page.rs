@@ -38,6 +38,14 @@ pub struct Fact {
     to: usize,
 }
 
+impl Fact {
+    /// The header of a record that is not on a page.
+    #[must_use]
+    pub const fn new(seq: Seq, kind: Kind, cause: Seq, (mono, wall): (Mono, Wall), clock_error: u32) -> Self {
+        Self { seq, kind, cause, mono, wall, clock_error, from: 0, to: 0 }
+    }
+}
+
 /// A record on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {

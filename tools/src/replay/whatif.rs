@@ -61,6 +61,7 @@ impl Change {
 
 /// An answer, with what was measured.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are the largest")]
 pub enum Verdict {
     /// Permitted or refused.
     Judged(Decision),

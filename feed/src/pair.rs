@@ -243,9 +243,9 @@ impl Arbiter {
             let common = &mut self.commons[id.index()];
             let Some((u, book)) = lanes[lane as usize].book(id) else { continue };
             self.levels.clear();
-            self.levels.extend_from_slice(book.levels(Side::Buy));
+            self.levels.extend(book.levels(Side::Buy));
             let bids = self.levels.len();
-            self.levels.extend_from_slice(book.levels(Side::Sell));
+            self.levels.extend(book.levels(Side::Sell));
             let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
             let head = BookHead {
                 instrument: id,

@@ -150,6 +150,12 @@ impl Pair {
         &self.lanes[lane as usize]
     }
 
+    /// How far the venue's clock is ahead of ours: see [`Session::set_clock_offset`].
+    pub const fn set_clock_offset(&mut self, nanos: i64) {
+        self.lanes[0].set_clock_offset(nanos);
+        self.lanes[1].set_clock_offset(nanos);
+    }
+
     /// Facts dropped because the other connection was first, and books replaced whole.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {

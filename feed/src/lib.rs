@@ -9,6 +9,7 @@
 //!   frame -> | decode: known | general -> depth: in sequence? sane? -> facts, Health      | -> engine
 //!            +----------------------------------------------------------------------------+
 //!              pair: two of them, first arrival wins        clock: the venue's, for lateness
+//!              status: the venue's announcements, a connection of their own
 //!   page  -> instruments: rows that fit, refusals by name
 //!   kline -> bars: candles that may be computed with, quarantine, returns
 //! ```
@@ -22,4 +23,5 @@ mod json;
 pub mod pair;
 mod scan;
 pub mod session;
+pub mod status;
 pub mod topic;

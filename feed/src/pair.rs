@@ -150,6 +150,12 @@ impl Pair {
         &self.lanes[lane as usize]
     }
 
+    /// How far the venue's clock is ahead of ours: see [`Session::set_clock_offset`].
+    pub const fn set_clock_offset(&mut self, nanos: i64) {
+        self.lanes[0].set_clock_offset(nanos);
+        self.lanes[1].set_clock_offset(nanos);
+    }
+
     /// Facts dropped because the other connection was first, and books replaced whole.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
@@ -243,9 +249,9 @@ impl Arbiter {
             let common = &mut self.commons[id.index()];
             let Some((u, book)) = lanes[lane as usize].book(id) else { continue };
             self.levels.clear();
-            self.levels.extend_from_slice(book.levels(Side::Buy));
+            self.levels.extend(book.levels(Side::Buy));
             let bids = self.levels.len();
-            self.levels.extend_from_slice(book.levels(Side::Sell));
+            self.levels.extend(book.levels(Side::Sell));
             let short = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
             let head = BookHead {
                 instrument: id,

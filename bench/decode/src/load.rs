@@ -49,8 +49,8 @@ pub fn run(path: &str) -> Result<(), Box<dyn Error>> {
     let from = from.ok_or("the tape has no topic")?.to_owned();
     let row = |at: usize| Instrument {
         symbol: Symbol::new(symbol(at).as_bytes()).expect("a symbol"),
-        tick: Px::from_raw(1_000_000),
-        min_px: Px::from_raw(1_000_000),
+        tick: Px::from_raw(if from == "BTCUSDT" { 10_000_000 } else { 1_000_000 }),
+        min_px: Px::from_raw(10_000_000),
         max_px: Px::whole(1_999_999),
         step: Qty::from_raw(100_000),
         min_qty: Qty::from_raw(100_000),

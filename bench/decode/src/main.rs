@@ -2,17 +2,22 @@
 //!
 //! In: a v5-shaped tape with `orderbook.50` (argument 1). Out: one table, nanoseconds a message and ratios to keel. Every
 //! contestant sees the same messages in the same order, in rounds that interleave them, so that a noisy neighbour hits
-//! all alike. Every contestant that keeps a book must end at the same best bid and ask, or the run fails.
+//! all alike. Every contestant that keeps a book must end with the same levels, or the run fails.
 //!
 //! ```text
-//!   round:   floor | keel | serde_json | sonic-rs | simd-json | ... | barter | nautilus      x ROUNDS
-//!   reported: the quickest round and the median round of each
+//!   round:   floor | keel | serde_json | sonic-rs | simd-json | ... | barter | nautilus | hftbacktest      x ROUNDS
+//!   reported: the quickest round and the median round of each, and how many times keel's own for the same work
 //! ```
+//!
+//! What was tried, and what came of it, is in TRIED.md.
 
 mod floors;
+#[cfg(feature = "hftbacktest")]
+mod hft;
 mod load;
 mod ours;
 mod peers;
+mod sorted;
 
 use flate2::read::MultiGzDecoder;
 use std::error::Error;
@@ -26,16 +31,18 @@ struct Contestant {
     name: &'static str,
     /// What one message costs includes.
     does: &'static str,
-    /// Runs a round, returns best bid and ask in steps of 1e-8 if it keeps a book, and something that depends on all of
-    /// its work otherwise.
     round: Box<dyn FnMut(&[Vec<u8>]) -> End>,
     nanos: Vec<f64>,
 }
 
+/// Bids, then asks, best first: price and quantity in steps of 1e-8.
+type Levels = [Vec<(i64, i64)>; 2];
+
 /// What a round ended with.
-#[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    Touch(i64, i64),
+    /// The levels of its book, asked for when the clock has stopped.
+    Book(Box<dyn FnOnce() -> Levels>),
+    /// Something that depends on all of its work.
     Digest(u64),
 }
 
@@ -65,27 +72,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all = floors::all();
     all.extend(ours::all());
     all.extend(peers::all());
+    #[cfg(feature = "hftbacktest")]
+    all.extend(hft::all());
     let clock = quanta::Clock::new();
-    let mut touch = None;
+    let mut first: Option<Levels> = None;
     for _ in 0..ROUNDS {
         for one in &mut all {
             let start = clock.raw();
             let end = (one.round)(&messages);
             let nanos = clock.delta_as_nanos(start, clock.raw());
             one.nanos.push(nanos as f64 / messages.len() as f64);
-            match (end, touch) {
-                (End::Touch(..), None) => touch = Some(end),
-                (End::Touch(..), Some(first)) if first != end => {
-                    return Err(format!("{} ends at {end:?}, another at {first:?}", one.name).into());
+            match end {
+                End::Book(levels) => {
+                    let levels = levels();
+                    let first = first.get_or_insert_with(|| levels.clone());
+                    if *first != levels {
+                        return Err(format!("{} ends at {levels:?}, another at {first:?}", one.name).into());
+                    }
                 }
-                (End::Touch(..), Some(_)) => {}
-                (End::Digest(digest), _) => drop(std::hint::black_box(digest)),
+                End::Digest(digest) => drop(std::hint::black_box(digest)),
             }
         }
     }
+    let [bids, asks] = first.ok_or("no book")?;
+    if bids.is_empty() || asks.is_empty() {
+        return Err("the books are empty".into());
+    }
     report(&mut all);
     load::run(&path)?;
-    println!("all books end at {touch:?}");
+    println!(
+        "all books end with {} bids and {} asks, level by level, best {:?} {:?}",
+        bids.len(),
+        asks.len(),
+        bids[0],
+        asks[0]
+    );
     Ok(())
 }
 
@@ -95,10 +116,14 @@ fn report(all: &mut [Contestant]) {
         one.nanos.sort_unstable_by(f64::total_cmp);
     }
     let of = |name: &str| all.iter().find(|one| one.name == name).map_or(f64::NAN, quick);
-    let (decode, apply) = (of("keel decode"), of("keel decode+gap+apply"));
+    let (decode, whole, apply) = (of("keel decode"), of("keel decode+gap+apply"), of("keel apply"));
     println!("{:<34} {:>9} {:>9} {:>9}  does", "contestant", "best ns", "median ns", "x keel");
     for one in all.iter() {
-        let base = if one.does.contains("apply") { apply } else { decode };
+        let base = match one.does {
+            does if does.starts_with("apply") => apply,
+            does if does.contains("apply") => whole,
+            _ => decode,
+        };
         let (best, median) = (quick(one), one.nanos[one.nanos.len() / 2]);
         println!("{:<34} {best:>9.1} {median:>9.1} {:>9.2}  {}", one.name, best / base, one.does);
     }

@@ -105,9 +105,12 @@ mod barter {
                 book.update(&event.expect("in sequence").kind);
             }
         }
-        let raw = |text: String| keel_core::units::parse_decimal(text.as_bytes()).expect("a price");
-        let (bid, ask) = (book.bids().best().expect("a bid"), book.asks().best().expect("an ask"));
-        End::Touch(raw(bid.price.to_string()), raw(ask.price.to_string()))
+        End::Book(Box::new(move || {
+            let raw = |text: String| keel_core::units::parse_decimal(text.as_bytes()).expect("a number");
+            [book.bids().levels(), book.asks().levels()].map(|levels| {
+                levels.iter().map(|level| (raw(level.price.to_string()), raw(level.amount.to_string()))).collect()
+            })
+        }))
     }
 }
 
@@ -136,8 +139,10 @@ mod nautilus {
             let deltas = parse_orderbook_deltas(&message, &instrument, UnixNanos::from(1)).expect("deltas");
             book.apply_deltas(&deltas).expect("applied");
         }
-        let raw = |text: String| keel_core::units::parse_decimal(text.as_bytes()).expect("a price");
-        let (bid, ask) = (book.best_bid_price().expect("a bid"), book.best_ask_price().expect("an ask"));
-        End::Touch(raw(bid.to_string()), raw(ask.to_string()))
+        End::Book(Box::new(move || {
+            let raw = |text: String| keel_core::units::parse_decimal(text.as_bytes()).expect("a number");
+            [book.bids_as_map(None), book.asks_as_map(None)]
+                .map(|levels| levels.into_iter().map(|(px, qty)| (raw(px.to_string()), raw(qty.to_string()))).collect())
+        }))
     }
 }

@@ -283,6 +283,8 @@ pub enum HealthReason {
     RingFull = 13,
     Overflow = 14,
     Old = 15,
+    /// The venue changed or closed the instrument itself: not to be traded until the node starts over.
+    Withdrawn = 16,
 }
 
 /// The feed's own verdict on one instrument's book.

@@ -67,7 +67,8 @@ impl World {
             Session::new(config, &instruments(&["ABCUSDT"])).unwrap()
         };
         let now = Now { mono: Mono::from_nanos(9), wall: Wall::from_millis(1_900_000_000_000) };
-        let (pair, venue, book) = (Pair::new(session(1), session(2)), Venue::new(), Book::new(50));
+        let (pair, venue, book) =
+            (Pair::new(session(1), session(2)), Venue::new(), Book::new(keel_core::units::Px::from_raw(1_000_000), 50));
         let (told, others) = (Vec::new(), Vec::new());
         Self { pair, venue, now, book, trusted: false, told, others, sent: [None; 2], room: true }
     }

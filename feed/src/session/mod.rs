@@ -15,7 +15,7 @@
 //! [`Input::Timer`] when [`Session::deadline`] has passed. A book's [`Health`] is `Synced` only after its whole snapshot
 //! was handed over, and `Stale` at the first doubt.
 
-mod reconnect;
+pub(crate) mod reconnect;
 mod topics;
 mod watch;
 

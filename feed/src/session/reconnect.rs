@@ -22,7 +22,7 @@ pub const WINDOW: u64 = 300 * SECOND;
 
 /// The reconnect policy of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Reconnect {
+pub(crate) struct Reconnect {
     luck: u64,
     attempt: u32,
     opened: [Option<Mono>; BUDGET],
@@ -31,7 +31,7 @@ pub(super) struct Reconnect {
 }
 
 impl Reconnect {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         let luck = if seed == 0 { 0x9e37_79b9_7f4a_7c15 } else { seed };
         Self { luck, attempt: 0, opened: [None; BUDGET], at: 0, up_since: None }
     }
@@ -44,12 +44,12 @@ impl Reconnect {
         self.luck.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound.max(1)
     }
 
-    pub(super) const fn connected(&mut self, now: Mono) {
+    pub(crate) const fn connected(&mut self, now: Mono) {
         self.up_since = Some(now);
     }
 
     /// Nanoseconds to wait before the next attempt, which is booked against the budget.
-    pub(super) fn next(&mut self, now: Mono) -> u64 {
+    pub(crate) fn next(&mut self, now: Mono) -> u64 {
         if self.up_since.take().is_some_and(|since| now.since(since) >= CALM) {
             self.attempt = 0;
         }
@@ -65,7 +65,7 @@ impl Reconnect {
     }
 
     /// The first connection of a session waits for nothing.
-    pub(super) fn first(&mut self, now: Mono) {
+    pub(crate) fn first(&mut self, now: Mono) {
         self.opened[self.at] = Some(now);
         self.at = (self.at + 1) % BUDGET;
     }

@@ -35,7 +35,7 @@ impl World {
         let session = Session::new(config, &table()).unwrap();
         let now = Now { mono: Mono::from_nanos(7), wall: Wall::from_millis(START) };
         let (sent, connects, healths, events) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let book = Book::new(50);
+        let book = Book::new(keel_core::units::Px::from_raw(1_000_000), 50);
         let times = Vec::new();
         let mut world =
             Self { session, now, sent, connects, closes: 0, healths, times, events, book, room: usize::MAX };

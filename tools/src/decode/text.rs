@@ -51,12 +51,12 @@ impl TextBook {
     }
 
     /// Level by level the same as the feed's?
-    pub(super) fn equals(&self, side: Side, levels: &[Level]) -> bool {
+    pub(super) fn equals(&self, side: Side, mut levels: impl ExactSizeIterator<Item = Level>) -> bool {
         let count = if side == Side::Buy { self.bids.len() } else { self.asks.len() };
-        let same = |((px, (_, qty)), level): ((i64, &(String, String)), &Level)| {
+        let same = |((px, (_, qty)), level): ((i64, &(String, String)), Level)| {
             px == level.px.raw() && parse_decimal(qty.as_bytes()) == Ok(level.qty.raw())
         };
-        count == levels.len() && self.side(side).zip(levels).all(same)
+        count == levels.len() && self.side(side).zip(levels.by_ref()).all(same)
     }
 
     /// Final state in the oracle's words; `None` while a side is empty.

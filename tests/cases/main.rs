@@ -12,6 +12,7 @@ mod input;
 mod journal;
 mod keel;
 mod kill;
+mod measured;
 mod rooms;
 mod tidy;
 mod world;

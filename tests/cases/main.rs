@@ -14,6 +14,7 @@ mod journal;
 mod keel;
 mod kill;
 mod knight;
+mod measured;
 mod replay;
 mod rooms;
 mod tidy;

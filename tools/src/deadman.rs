@@ -75,9 +75,9 @@ impl Pulse {
     /// Looks once. Silence longer than `patience` nanoseconds is told once; new beats begin the watch anew.
     pub fn look(&mut self, now: Mono, counts: [u64; 2], state: State, patience: u64) -> Verdict {
         let alive = counts.iter().zip(self.counts).any(|(have, had)| *have != had);
-        for at in 0..2 {
-            if counts[at] != self.counts[at] || !self.watching {
-                (self.counts[at], self.moved[at]) = (counts[at], now);
+        for ((count, had), moved) in counts.iter().zip(&mut self.counts).zip(&mut self.moved) {
+            if count != had || !self.watching {
+                (*had, *moved) = (*count, now);
             }
         }
         if state != State::AtWork {

@@ -112,7 +112,6 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
             patience: quoter.patience_ms * 1_000_000,
             penance: quoter.penance_ms * 1_000_000,
             alarm: i64::from(quoter.alarm_permille),
-            ..QuoterParams::default()
         },
         sizing: Sizing {
             clip: notional(config.sizing.clip_usdt)?,

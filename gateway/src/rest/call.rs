@@ -8,6 +8,9 @@ use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
 use keel_core::ids::{ClientId, Symbol, Text};
 use keel_core::units::{Qty, Wall};
 
+/// Nanoseconds of executions one question covers; the venue takes up to seven days.
+pub const EXECUTIONS_SPAN: u64 = 6 * 86_400_000_000_000;
+
 /// GET asks, POST changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -56,7 +59,7 @@ pub enum Call {
         /// On what.
         symbol: Symbol,
     },
-    /// Executions from `since` on.
+    /// Executions from `since` on, up to [`EXECUTIONS_SPAN`] of them in time: the venue looks no further at once.
     Executions {
         /// From when.
         since: Wall,
@@ -165,7 +168,14 @@ impl Call {
             Self::FindClosed { client, symbol } => get("/v5/order/history", by_link(*client, symbol)),
             Self::Executions { since, cursor } => get(
                 "/v5/execution/list",
-                page(format!("category=linear&startTime={}&limit=100", since.millis()), cursor),
+                page(
+                    format!(
+                        "category=linear&startTime={}&endTime={}&limit=100",
+                        since.millis(),
+                        since.after(EXECUTIONS_SPAN).millis()
+                    ),
+                    cursor,
+                ),
             ),
             Self::Positions { cursor } => {
                 get("/v5/position/list", page("category=linear&settleCoin=USDT&limit=200".to_owned(), cursor))

@@ -122,6 +122,17 @@ impl Venue {
         assert_eq!(reply.status, 200, "{line}: {}", String::from_utf8_lossy(&reply.body));
     }
 
+    /// A signed request of a client that is not keel.
+    pub fn post(&self, path: &str, body: &str) {
+        let signer = signer();
+        let mut headers = Vec::from(signer.headers(system_wall(), body));
+        headers.push(("Content-Type", "application/json".to_owned()));
+        let request = Request { method: Method::Post, path_and_query: path.to_owned(), headers, body: body.to_owned() };
+        let reply = self.client.call(&request).unwrap();
+        let said = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(reply.status == 200 && !said.contains(r#""code":1"#) && said.contains(r#""retCode":0"#), "{said}");
+    }
+
     pub fn open_orders(&self) -> Vec<OrderUpdate> {
         let all = self.ask(Call::OpenOrders { cursor: String::new() });
         all.into_iter().filter_map(|f| if let ExecEvent::Order(o) = f { Some(o) } else { None }).collect()

@@ -151,12 +151,18 @@ mod tests {
         let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
         board.name_rows(vec!["BTCUSDT".to_owned()]);
         board.set(Cell::Approved, 7);
+        board.set(Cell::Drawdown, 250_000_000);
+        board.set(Cell::Moved, (-50_000_000i64).cast_unsigned());
+        board.row(0).distance.store(12_000_000, Ordering::Release);
         board.row(0).position.store(150_000_000, Ordering::Release);
         Meter::new(Hop::Decide, &hops).record(1_500);
         let page = Exporter::new(board, hops).render();
         for line in [
             "# TYPE keel_engine_approved_total counter",
             "keel_engine_approved_total 7",
+            "keel_drawdown_usdt 2.5",
+            "keel_moved_usdt -0.5",
+            "keel_liquidation_distance_ratio{instrument=\"BTCUSDT\"} 0.12",
             "keel_position_coins{instrument=\"BTCUSDT\"} 1.5",
             "keel_hop_seconds_bucket{hop=\"decide\",le=\"0.000001\"} 0",
             "keel_hop_seconds_bucket{hop=\"decide\",le=\"0.000002\"} 1",

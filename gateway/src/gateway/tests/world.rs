@@ -72,7 +72,7 @@ struct World {
     differences: Vec<DifferenceKind>,
     unknown_since: BTreeMap<ClientId, u64>,
     longest_doubt: u64,
-    /// Since when the account is not known: a link down, the account unread, an order in doubt; and the longest of it.
+    /// Since when a conversation is down or the account unread; and the longest of it, or of an order in doubt.
     uncertain_since: Option<u64>,
     longest_uncertain: u64,
     last_fill: Wall,
@@ -343,11 +343,11 @@ impl World {
         self.absorb();
     }
 
-    /// How long nobody could say what the account is.
+    /// How long nobody could say what the account is: a conversation down, the account not read, or an order in doubt.
     fn look_for_doubt(&mut self) {
-        let sure = self.gateway.is_live() && self.unknown_since.is_empty();
-        let since = if sure { None } else { Some(self.uncertain_since.unwrap_or(self.millis)) };
-        self.longest_uncertain = self.longest_uncertain.max(since.map_or(0, |since| self.millis - since));
+        let since = if self.gateway.is_live() { None } else { Some(self.uncertain_since.unwrap_or(self.millis)) };
+        let blind = since.map_or(0, |since| self.millis - since);
+        self.longest_uncertain = self.longest_uncertain.max(blind).max(self.longest_doubt);
         self.uncertain_since = since;
     }
 

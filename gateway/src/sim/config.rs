@@ -95,6 +95,8 @@ pub struct Config {
     pub sockets_limit: usize,
     /// Milliseconds of silence after which a socket is closed, unless its URL says otherwise.
     pub idle_ms: u64,
+    /// Milliseconds an answer on a WebSocket takes, as over any network; what follows on that socket waits behind it.
+    pub answer_ms: u64,
     /// The admin endpoint answers (`/sim/...`).
     pub admin: bool,
 }
@@ -108,6 +110,7 @@ impl Default for Config {
             connect_limit: 500,
             sockets_limit: 1_000,
             idle_ms: 600_000,
+            answer_ms: 0,
             admin: true,
         }
     }

@@ -36,7 +36,10 @@ const MAX_DELAY_MS: u64 = 3_600_000;
 /// What a frame is, as far as faults care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
+    /// Of order entry.
     Ack,
+    /// Of everything else a client says.
+    Answer,
     Execution,
     Private,
     Book,
@@ -95,6 +98,8 @@ pub(super) struct Faults {
     pub(super) stale_until: u64,
     pub(super) stale: BTreeMap<String, String>,
     pub(super) skew_ms: i64,
+    /// No fault: the milliseconds an answer takes.
+    pub(super) answer_ms: u64,
     /// Any fault is on: the short way round is closed.
     active: bool,
 }
@@ -119,8 +124,14 @@ impl Faults {
             stale_until: 0,
             stale: BTreeMap::new(),
             skew_ms: 0,
+            answer_ms: 0,
             active: false,
         }
+    }
+
+    /// The same, of a venue whose answers take this long.
+    pub(super) fn answering(self, answer_ms: u64) -> Self {
+        Self { answer_ms, ..self }
     }
 
     /// Switches a fault on. `None`: no such fault; `Some(Err)`: its arguments are wrong.
@@ -174,7 +185,7 @@ impl Faults {
             "skew" => line.signed("ms").map(|ms| self.skew_ms = ms),
             "clear" => {
                 let late = std::mem::take(&mut self.late);
-                *self = Self { late, ..Self::new(0) };
+                *self = Self { late, answer_ms: self.answer_ms, ..Self::new(0) };
                 self.delays.clear();
                 Ok(())
             }
@@ -236,7 +247,8 @@ impl Faults {
         frame: Vec<u8>,
         now_ms: u64,
     ) -> Vec<(u64, Leaves)> {
-        if !self.active {
+        let own_ms = if matches!(class, Class::Ack | Class::Answer) { self.answer_ms } else { 0 };
+        if !self.active && own_ms == 0 && !self.late.contains_key(&conn) {
             return vec![(conn, Leaves::Whole(frame))];
         }
         if self.silent.iter().any(|(c, until)| *c == channel && now_ms < *until)
@@ -260,7 +272,7 @@ impl Faults {
             }
         }
         let frames: Vec<_> = frames.into_iter().map(|(conn, frame)| (conn, self.spoiled(channel, frame))).collect();
-        frames.into_iter().filter_map(|(conn, leaves)| self.delayed(conn, channel, leaves, now_ms)).collect()
+        frames.into_iter().filter_map(|(conn, leaves)| self.delayed(conn, channel, leaves, now_ms, own_ms)).collect()
     }
 
     fn spoiled(&mut self, channel: Channel, mut frame: Vec<u8>) -> Leaves {
@@ -277,11 +289,18 @@ impl Faults {
         Leaves::Whole(frame)
     }
 
-    fn delayed(&mut self, conn: u64, channel: Channel, leaves: Leaves, now_ms: u64) -> Option<(u64, Leaves)> {
+    fn delayed(
+        &mut self,
+        conn: u64,
+        channel: Channel,
+        leaves: Leaves,
+        now_ms: u64,
+        own_ms: u64,
+    ) -> Option<(u64, Leaves)> {
         let bytes = match &leaves {
             Leaves::Whole(frame) | Leaves::Cut(frame) => frame.len() as u64,
         };
-        let mut at = now_ms;
+        let mut at = now_ms + own_ms;
         for delay in self.delays.iter().filter(|d| d.channel == channel && now_ms < d.until_ms) {
             at += delay.ms + self.rng.below(delay.jitter_ms + 1);
             at += (bytes * 1_000).checked_div(delay.bytes_per_s).unwrap_or(0);

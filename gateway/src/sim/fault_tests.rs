@@ -153,7 +153,9 @@ fn frames_are_malformed_truncated_and_huge() {
 #[test]
 fn requests_are_refused_on_demand() {
     let mut desk = watched();
-    for code in [10006, 10016, 10019, 110_079] {
+    let own = codes::ALL.iter().map(|refusal| refusal.code);
+    let others = [429, 10014, 10024, 10027, 110_006, 110_012, 110_021, 110_023, 110_042, 110_079, 110_085, 110_121];
+    for code in own.chain(others) {
         desk.command(&format!("refuse code={code} count=2"));
         assert_eq!(buy(&mut desk)["retCode"], code);
         assert_eq!(buy(&mut desk)["retCode"], code);

@@ -261,7 +261,9 @@ impl Exchange {
         let limit = request.number("limit", 50, if ratio { 500 } else { 200 })?;
         let (start, end) = (moment(request, "startTime")?, moment(request, "endTime")?);
         let fits = |i: &&Interest| {
-            i.time % (minutes * 60_000) == 0 && start.is_none_or(|s| i.time >= s) && end.is_none_or(|e| i.time <= e)
+            i.time.is_multiple_of(minutes * 60_000)
+                && start.is_none_or(|s| i.time >= s)
+                && end.is_none_or(|e| i.time <= e)
         };
         let rows: Vec<&Interest> = self.feeds[symbol].history.interest.iter().rev().filter(fits).collect();
         let (rows, next) = super::query::page(rows, request, limit)?;

@@ -212,7 +212,7 @@ fn cash_and_leverage_are_told_by_coin_and_symbol() {
     assert!((99_940.0..99_955.0).contains(&free), "{told}");
     assert_eq!(told["availableWithdrawalMap"]["BTC"], "0");
     let one = desk.get(0, "/v5/asset/transfer/query-account-coin-balance", "accountType=UNIFIED&coin=USDT");
-    assert_eq!(number(&one["balance"]["transferBalance"]), free);
+    assert_eq!(one["balance"]["transferBalance"], told["availableWithdrawal"]);
     let all = desk.get(0, "/v5/asset/transfer/query-account-coins-balance", "accountType=UNIFIED&coin=USDT");
     assert_eq!(all["balance"][0]["walletBalance"], one["balance"]["walletBalance"]);
     assert_eq!(desk.get(0, "/v5/account/collateral-info", "")["list"][0]["currency"], "USDT");

@@ -222,6 +222,7 @@ impl Exchange {
             row.fees = account.fees;
             engine.accounts.push(row);
         }
+        let answer_ms = config.answer_ms;
         let sources: Vec<MarketSource> = config.symbols.iter().map(|(_, source)| *source).collect();
         let houses = (0..symbols)
             .map(|s| (sources[s] == MarketSource::Generated).then(|| House::new(&mut engine, s, seed)))
@@ -246,7 +247,7 @@ impl Exchange {
             stats: Stats::default(),
             messages: 0,
             next_idle: 0,
-            faults: Faults::new(seed),
+            faults: Faults::new(seed).answering(answer_ms),
             notice: notices::Notice::default(),
             told: notices::Told::default(),
             dead_man: BTreeMap::new(),
@@ -460,7 +461,11 @@ impl Exchange {
 }
 
 #[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod fuzz_tests;
 #[cfg(test)]
 mod guard_tests;
 #[cfg(test)]

@@ -313,31 +313,3 @@ fn rows_carry_every_documented_field_in_order() {
         assert_eq!(keys.join(" "), expected, "{topic}");
     }
 }
-
-#[test]
-fn the_conformance_table_names_every_route_and_real_cases() {
-    let table = include_str!("conformance.md");
-    for (_, name) in rest::routes() {
-        assert!(table.contains(&format!("`{name}`")), "{name} is not in the table");
-    }
-    let cases = [
-        include_str!("tests.rs"),
-        include_str!("venue_tests.rs"),
-        include_str!("fault_tests.rs"),
-        include_str!("guard_tests.rs"),
-        include_str!("history_tests.rs"),
-        include_str!("margin_tests.rs"),
-        include_str!("notice_tests.rs"),
-        include_str!("order_tests.rs"),
-        include_str!("trials.rs"),
-        include_str!("bars.rs"),
-        include_str!("funding.rs"),
-    ]
-    .concat();
-    for line in table.lines().filter(|l| l.starts_with("| ") && !l.contains("clients/")) {
-        let shown = line.trim_end_matches('|').rsplit('|').next().unwrap_or("").trim();
-        for case in shown.split(", ").filter(|c| c.contains('_')) {
-            assert!(cases.contains(&format!("fn {case}(")), "{case} is no case");
-        }
-    }
-}

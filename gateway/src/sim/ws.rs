@@ -76,7 +76,7 @@ impl Exchange {
                     .end();
             }
         }
-        self.send(conn, out);
+        self.send_as(conn, Class::Answer, out.into_bytes());
     }
 
     /// The ack of public and private sockets; `error` makes it a refusal.
@@ -90,7 +90,7 @@ impl Exchange {
             .s("req_id", &text(body, "req_id"))
             .s("op", op)
             .end();
-        self.send(conn, out);
+        self.send_as(conn, Class::Answer, out.into_bytes());
     }
 
     fn auth(&mut self, conn: u64, channel: Channel, body: &Body) {
@@ -116,7 +116,7 @@ impl Exchange {
             let row = if req_id.is_empty() { row } else { row.s("req_id", &req_id) };
             row.s("conn_id", &name).end();
         }
-        self.send(conn, out);
+        self.send_as(conn, Class::Answer, out.into_bytes());
     }
 
     fn check_auth(&self, conn: u64, body: &Body) -> Result<(usize, usize), Refusal> {

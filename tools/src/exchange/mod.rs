@@ -56,6 +56,9 @@ pub struct Args {
     /// A file of "SECONDS COMMAND" lines, obeyed that long after the start.
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
+    /// Milliseconds an answer on a WebSocket takes, as over a network; 0 answers at once.
+    #[arg(long, default_value_t = 5, value_name = "MS")]
+    pub answer_ms: u64,
     /// Leave the tape's time stamps as recorded instead of moving them to now.
     #[arg(long)]
     pub verbatim: bool,
@@ -338,7 +341,7 @@ pub fn run(args: &Args) -> Result<()> {
         listen: args.listen,
         scenario: commands,
         tls: args.tls.clone(),
-        venue: venue(&args.symbols, &market.symbols())?,
+        venue: Config { answer_ms: args.answer_ms, ..venue(&args.symbols, &market.symbols())? },
         seed: args.seed,
         restamp: !args.verbatim && args.speed == Speed::Real,
         ..Options::default()
@@ -364,6 +367,13 @@ impl Running {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+#[allow(clippy::disallowed_methods, reason = "tests watch the clock from outside")]
+mod fault_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+mod head_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "statistics")]

@@ -374,6 +374,18 @@ fn push(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
+/// The body's length. Two that differ, or one that is no plain number, make it no request: where it ends would be a
+/// matter of opinion.
+fn length(request: &Request) -> Result<usize, u16> {
+    let all = request.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case("content-length"));
+    let mut lengths = all.map(|(_, value)| value.trim());
+    let Some(first) = lengths.next() else { return Ok(0) };
+    if lengths.any(|other| other != first) || !first.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(400);
+    }
+    first.parse().map_err(|_| if first.is_empty() { 400 } else { 413 })
+}
+
 /// A complete request and the bytes it took; `None` while more is needed; a status when it is no request.
 pub(super) fn parse(buffer: &[u8]) -> Result<Option<(Request, usize)>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -401,10 +413,7 @@ pub(super) fn parse(buffer: &[u8]) -> Result<Option<(Request, usize)>, u16> {
     if request.header("transfer-encoding").is_some() {
         return Err(400);
     }
-    let length: usize = match request.header("content-length") {
-        None => 0,
-        Some(text) => text.trim().parse().map_err(|_| 400u16)?,
-    };
+    let length = length(&request)?;
     if length > MAX_BODY {
         return Err(413);
     }

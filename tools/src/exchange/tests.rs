@@ -1,7 +1,7 @@
 //! The exchange over real sockets, as a small client sees it.
 
 use super::*;
-use hmac_hex::sign;
+pub(super) use hmac_hex::sign;
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tungstenite::{Message, client};
 mod hmac_hex {
     use sha2::{Digest, Sha256};
 
-    pub(super) fn sign(secret: &str, text: &str) -> String {
+    pub(in crate::exchange) fn sign(secret: &str, text: &str) -> String {
         let mut key = [0u8; 64];
         key[..secret.len()].copy_from_slice(secret.as_bytes());
         let pad = |byte: u8| key.map(|k| k ^ byte);
@@ -24,7 +24,7 @@ mod hmac_hex {
 
 type Socket = WebSocket<TcpStream>;
 
-fn dial(address: SocketAddr, path: &str) -> Socket {
+pub(super) fn dial(address: SocketAddr, path: &str) -> Socket {
     let tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     client(format!("ws://{address}{path}"), tcp).unwrap().0

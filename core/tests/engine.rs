@@ -1,9 +1,10 @@
 //! The engine against doors that are scripted: what it asks, in which order, and what it does when a door stays shut.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+use keel_core::desk::Desk;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{
-    Ack, BookUpdate, Command, CommandKind, ExecEvent, ExecKind, Fill, Flag, Health, HealthState, Kind, Level,
+    Ack, BookUpdate, Command, CommandKind, Document, ExecEvent, ExecKind, Fill, Flag, Health, HealthState, Kind, Level,
     MarketEvent, Op, Order, Origin, Record, Sent, Side, Timer,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Symbol, VenueId};
@@ -39,6 +40,7 @@ impl Record for Answer {
 struct Script {
     refuse: bool,
     tripped: bool,
+    stopped: bool,
     trip_when_long: bool,
     open: i64,
     position: Position,
@@ -47,12 +49,15 @@ struct Script {
 impl Gate for Script {
     type Approved = Answer;
     type Refused = Answer;
+    type Notice = Answer;
 
     fn market(&mut self, _: Now, _: &MarketEvent) {}
     fn exec(&mut self, _: Now, _: &ExecEvent) {}
     fn command(&mut self, _: Now, command: &Command) {
         self.refuse = matches!(command.kind, CommandKind::Halt);
+        self.stopped = matches!(command.kind, CommandKind::CancelOnly | CommandKind::Halt | CommandKind::Shutdown);
     }
+    fn document(&mut self, _: Now, _: &Document) {}
     fn order(&mut self, _: Now, change: &Change) {
         self.open += change.after.raw() - change.before.raw();
     }
@@ -64,8 +69,14 @@ impl Gate for Script {
     fn deadline(&self) -> Option<Mono> {
         None
     }
-    fn stops(&self) -> bool {
-        self.tripped
+    fn notice(&mut self, _: Now) -> Option<Answer> {
+        None
+    }
+    fn stops(&self, _: &Order) -> bool {
+        self.tripped || self.stopped
+    }
+    fn unwind(&mut self, _: Now, _: &Desk) -> Option<Order> {
+        None
     }
     fn judge(&mut self, _: Now, order: &Order, _: &Context<'_>) -> Result<Answer, Answer> {
         if self.refuse && order.op != Op::Cancel {

@@ -38,6 +38,8 @@ pub const SLICE: Notional = Notional::whole(10_000);
 pub const PAUSE: u64 = 500_000_000;
 /// Basis points of its limit a measure is shrunk to: just below where the level is left, or it would never be.
 pub const ENOUGH: i64 = 7_900;
+/// Levels of the book a slice looks at; what rests deeper is not counted on.
+const SEEN: usize = 50;
 
 /// How the bound widens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,6 +320,8 @@ impl Gate {
             let brakes = order.strategy == BRAKE;
             (open || !brakes, own || brakes)
         });
+        let mut levels = [Level::default(); SEEN];
+        let seen = levels.iter_mut().zip(seat.book().levels(away)).map(|(slot, level)| *slot = level).count();
         let fresh = market.mark > Px::ZERO && now.mono.since(market.marked) <= millis(self.limits.max_mark_age);
         let sight = Sight {
             instrument: row,
@@ -326,7 +330,7 @@ impl Gate {
             mark: if fresh { market.mark } else { Px::ZERO },
             index: market.index,
             touch: seat.touch(),
-            levels: seat.book().levels(away),
+            levels: &levels[..seen],
             open,
             own,
             sure: self.venue.is_ready() && self.venue.reconciled,

@@ -1,7 +1,7 @@
 //! `keel deadman` beside a trading node: a node that hangs, a node that dies, and a switch that could not act.
 
 use crate::keel::{command, keel, signal, text};
-use crate::kill::venue::Venue;
+use crate::kill::venue::{Venue, release};
 use keel_core::event::{Command, CommandKind, Kind, Op, read};
 use keel_journal::Reader;
 use keel_risk::decision::Decision;
@@ -60,7 +60,8 @@ impl World {
         let config = venue.config(dir.path(), &section(dir.path(), more));
         let file = config.to_str().unwrap();
         let watcher = spawn(&["deadman", "--config", file], &dir.path().join("deadman.log"));
-        let node = spawn(&["run", "--config", file, "--arm", "tester"], &dir.path().join("node.log"));
+        let node = spawn(&["run", "--config", file], &dir.path().join("node.log"));
+        release(&dir.path().join("journal"));
         let world = Self { venue, node, watcher, dir };
         wait("orders rest", &world.log("node"), || world.venue.open_orders().len() > 1);
         wait("a position", &world.log("node"), || world.venue.positions().iter().any(|size| !size.is_zero()));
@@ -192,7 +193,7 @@ fn an_account_that_may_not_go_live_is_refused_with_every_reason_and_its_remedy()
         if name.is_empty() {
             continue;
         }
-        let refused = keel(&["run", "--config", config.to_str().unwrap(), "--arm", "tester"]);
+        let refused = keel(&["run", "--config", config.to_str().unwrap()]);
         let said = text(&refused.stderr);
         assert!(!refused.status.success() && said.contains("may not go live"), "{said}");
         assert!(said.contains(&format!("{name}: ")) && said.contains(remedy), "{said}");

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use venue::Venue;
+use venue::{Venue, release};
 
 const SYMBOLS: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 /// Value one position may come to, USDT; below what sizing would want, so that the limit is what holds.
@@ -128,7 +128,7 @@ impl Drop for Node {
 
 fn node(config: &Path, log: &Path) -> Node {
     let out = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-    let mut command = command(&["run", "--config", config.to_str().unwrap(), "--arm", "killer"]);
+    let mut command = command(&["run", "--config", config.to_str().unwrap()]);
     Node(command.stdout(Stdio::null()).stderr(out).spawn().unwrap())
 }
 
@@ -158,6 +158,7 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
         let mut child = node(&config, &log);
         let run = journal.run;
         journal.wait_for(run, &mut child.0, &log);
+        release(&journal.dir);
         // what happened before the last kill, and while nobody ran, is known now
         let missing: Vec<&VenueId> = executions.difference(&journal.fills).collect();
         assert!(missing.is_empty(), "moment {moment}: fills the journal does not hold: {missing:?}");
@@ -185,6 +186,7 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
     let mut child = node(&config, &log);
     let run = journal.run;
     journal.wait_for(run, &mut child.0, &log);
+    release(&journal.dir);
     std::thread::sleep(Duration::from_millis(1_500));
     signal(&child.0, "TERM");
     let ended = child.0.wait().unwrap();

@@ -225,6 +225,7 @@ fn start_node(
         http: args.http,
         pace,
         policy: None,
+        watching: false,
         disconnect: None,
         beat: None,
         config: [0; 32],

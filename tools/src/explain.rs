@@ -194,16 +194,15 @@ fn owned(entry: &Entry<'_>, kind: Kind, memory: Option<Owned>) -> Owned {
 /// Runs the engine up to the last step, and looks at its desk at each one.
 fn look(dir: &Path, chain: &mut Chain) -> Result<()> {
     let Some(last) = chain.steps.last().map(|step| step.record.fact.seq) else { return Ok(()) };
-    let mut story = Story::open_at(dir, chain.start_seq)?;
+    let mut story = Story::open_run(dir, chain.start_seq)?;
     let page = Rc::new(RefCell::new(Page::default()));
     let next = story.next(&mut page.borrow_mut())?;
     if next != Next::Opening {
         chain.blind = Some("the beginning of its run is not in this journal any more".to_owned());
         return Ok(());
     }
-    let opened = Opening::read(&page.borrow()).and_then(|opening| {
-        let log = Compare(Rc::clone(&page));
-        let engine = opening.genesis.engine(&opening.instruments, opening.start.run, log)?;
+    let opened = Opening::read(&page.borrow(), story.latch()).and_then(|opening| {
+        let engine = opening.engine(Compare(Rc::clone(&page)))?;
         Ok((opening, engine))
     });
     let (opening, engine) = match opened {

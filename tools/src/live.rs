@@ -34,6 +34,9 @@ pub struct Args {
     /// The configuration; deploy/keel.toml is one to start from.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Start although the account may not go live: to watch and record, with a brake nobody can release.
+    #[arg(long)]
+    pub watch: bool,
     /// Check the configuration and the secrets, then end.
     #[arg(long)]
     pub check: bool,
@@ -42,7 +45,7 @@ pub struct Args {
 /// `keel run`.
 pub fn run(args: &Args) -> Result<()> {
     let config = Config::load(&args.config)?;
-    let setup = setup(&config)?;
+    let setup = Setup { watching: args.watch, ..setup(&config)? };
     if args.check {
         println!("{} is valid", args.config.display());
         return Ok(());
@@ -127,6 +130,7 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         http: Some(config.http.listen),
         pace: Pace::Real,
         policy: Some(config.account.policy()),
+        watching: false,
         disconnect: config.account.disconnect_seconds,
         beat: Some(config.node.data_dir.join(BEAT)),
         config: Sha256::digest(format!("{config:?}")).into(),

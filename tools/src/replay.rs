@@ -176,10 +176,7 @@ fn one(
 ) -> Result<(Followed, Option<Whatif>, Next)> {
     let log = Compare(Rc::clone(page));
     let Some(change) = change else {
-        let (genesis, run) = (&opening.genesis, opening.start.run);
-        let strategy = genesis.character.strategy();
-        let engine = genesis.engine(&opening.instruments, run, &opening.latch, strategy, log)?;
-        let engine = engine.resumed(opening.begun, opening.desk.clone());
+        let engine = opening.engine(log)?;
         let (followed, next) = follow(story, page, opening, engine, span, &mut Nobody)?;
         return Ok((followed, None, next));
     };

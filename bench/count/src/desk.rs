@@ -2,16 +2,18 @@
 
 use keel_core::book::Touch;
 use keel_core::event::{
-    BookUpdate, Channel, Command, CommandKind, ExecEvent, Flag, Health, HealthState, Level, Link, LinkState,
+    BookUpdate, Channel, Document, DocumentKind, ExecEvent, Flag, Health, HealthState, Level, Link, LinkState,
     MarketEvent, Op, Order, Origin, Reconciliation, Side, Ticker, Wallet,
 };
-use keel_core::ids::{ClientId, InstrumentId, StrategyId, Symbol};
+use keel_core::ids::{ClientId, InstrumentId, StrategyId, Symbol, Text};
 use keel_core::instrument::{Instrument, Instruments};
-use keel_core::orders::{Change, State};
+use keel_core::orders::{Change, State as Life};
 use keel_core::permit::{Context, Gate as _, LogHealth};
 use keel_core::position::Position;
 use keel_core::units::{Mono, Notional, Now, Px, Qty, Wall};
+use keel_risk::brake::State;
 use keel_risk::limits::{Limits, TailLimits};
+use keel_risk::throwaway::Throwaway;
 use keel_risk::var::{Outcomes, Shock, measure};
 use keel_risk::{Gate, Scenarios};
 use keel_wire::tape::SYMBOL;
@@ -86,14 +88,16 @@ fn resting(nth: u32) -> Change {
         px,
         before: Qty::ZERO,
         after: Qty::from_raw(1_000_000),
-        from: State::Recorded,
-        to: State::Live,
+        from: Life::Recorded,
+        to: Life::Live,
     }
 }
 
 pub(crate) fn gate() -> Gate {
     let table = instruments();
-    let mut gate = Gate::new(limits(), &table, Some(scenarios(&table))).expect("sound limits");
+    let mut gate = Gate::new(limits(), &table, Some(scenarios(&table)))
+        .expect("sound limits")
+        .trusting(Throwaway::new(1).people());
     let now = at(1_000);
     let origin = Origin { recv: now.mono, ..Origin::default() };
     for instrument in (0..INSTRUMENTS).map(InstrumentId) {
@@ -112,11 +116,21 @@ pub(crate) fn gate() -> Gate {
     }
     gate.exec(now, &ExecEvent::Reconciliation(Reconciliation { complete: Flag::Yes, ..Reconciliation::default() }));
     gate.exec(now, &ExecEvent::Wallet(Wallet { equity: Notional::whole(10_000_000), ..Wallet::default() }));
-    gate.command(now, &Command { kind: CommandKind::Arm, authenticated: Flag::Yes, ..Command::default() });
+    release(&mut gate, now);
     for nth in 1..=WORKING {
         gate.order(now, &resting(nth));
     }
     gate
+}
+
+/// Two people who do not exist release the brake.
+fn release(gate: &mut Gate, now: Now) {
+    let text = Throwaway::new(1).arm(gate.brake().version(), gate.limits().version, now.wall, "a measurement");
+    for part in Document::cut(now.mono, Text::default(), DocumentKind::Arm, &text).expect("a short document") {
+        gate.document(now, &part);
+    }
+    while gate.notice(now).is_some() {}
+    assert_eq!(gate.brake().global(), State::Active);
 }
 
 pub(crate) fn context() -> Context<'static> {

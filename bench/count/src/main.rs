@@ -14,7 +14,7 @@ use keel_core::book::Book;
 use keel_core::event::{BookUpdate, MarketEvent, Record};
 use keel_core::ids::Seq;
 use keel_core::permit::{Gate as _, Log};
-use keel_core::units::{Mono, Now, Wall};
+use keel_core::units::{Mono, Now, Px, Wall};
 use keel_feed::decode::{Arrival, Decoder, Message};
 use keel_journal::Writer;
 use keel_wire::tape;
@@ -74,7 +74,7 @@ fn decode() -> u64 {
 }
 
 fn apply() -> u64 {
-    let mut book = Book::new(50);
+    let mut book = Book::new(Px::from_raw(10_000_000), 50);
     for update in updates(&[tape::snapshot(tape::EPOCH).into_bytes()]) {
         book.apply(&update).expect("a sound book");
     }

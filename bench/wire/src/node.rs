@@ -6,9 +6,9 @@
 
 use crate::null::until_end_of_input;
 use crate::venue::url;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use keel_core::desk::View;
-use keel_core::event::{CommandKind, Side};
+use keel_core::event::{DocumentKind, Side};
 use keel_core::ids::{InstrumentId, StrategyId, Symbol};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{QuoterParams, Strategy, Wish, Wishes};
@@ -17,8 +17,11 @@ use keel_feed::session::{Config as FeedConfig, Topics};
 use keel_gateway::sign::Signer;
 use keel_journal::Options;
 use keel_risk::limits::{Limits, MarkSource};
+use keel_risk::throwaway::Throwaway;
+use keel_tools::node::board::Cell;
 use keel_tools::node::plan::Plan;
-use keel_tools::node::run::{Pace, Setup, Venue, start_with};
+use keel_tools::node::run::{Pace, Running, Setup, Venue, start_with};
+use keel_tools::node::scenarios::Source;
 use keel_tools::node::thread::nap;
 use keel_wire::tape::SYMBOL;
 use std::io::Write;
@@ -54,13 +57,29 @@ impl Strategy for Follower {
 }
 
 fn limits() -> Limits {
-    let mut limits = Limits::demo().without_tail();
+    let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (RATE, RATE, 10);
     (limits.duplicate_window, limits.mark) = (0, MarkSource::TickerOrMid);
     for strategy in &mut limits.strategies {
         strategy.rate = RATE;
     }
     limits
+}
+
+/// Two people who do not exist release the brake.
+fn arm(node: &mut Running) -> Result<()> {
+    for _ in 0..LOOKS {
+        if node.board.get(Cell::Answered) == 0 || node.board.get(Cell::Doubt) != 0 {
+            let limits = u32::try_from(node.board.get(Cell::LimitsVersion))?;
+            let (brake, wall) = (node.board.get(Cell::BrakeVersion), node.wall());
+            node.bring(DocumentKind::Arm, "bench", &Throwaway::new(1).arm(brake, limits, wall, "a measurement"))?;
+        }
+        nap(Duration::from_millis(10));
+        if node.board.get(Cell::BrakeState) == 0 {
+            return Ok(());
+        }
+    }
+    bail!("the brake was not released")
 }
 
 /// Runs until its input ends, then says where its time went.
@@ -86,6 +105,12 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         quoter: QuoterParams::default(),
         sizing: Sizing { participation: 1_000, ..Sizing::default() },
         limits: limits(),
+        scenarios: Source::Generated(1),
+        people: Throwaway::new(1).rows(),
+        policy: None,
+        watching: false,
+        disconnect: None,
+        beat: None,
         http: None,
         pace: Pace::Real,
         config: [0; 32],
@@ -98,7 +123,7 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         nap(Duration::from_millis(10));
     }
     ensure!(node.is_ready(), "the links did not stand");
-    node.command(CommandKind::Arm, "bench")?;
+    arm(&mut node)?;
     println!("ready");
     std::io::stdout().flush()?;
     let over = until_end_of_input();

@@ -11,8 +11,11 @@ use keel_gateway::rest::{Answer, Call, Method, Request, RestError, parse};
 use keel_gateway::session::{Input, Output, PrivateSession};
 use keel_gateway::sign::Signer;
 use keel_gateway::sim::Config;
+use keel_risk::throwaway::Throwaway;
+use keel_tools::brake::ask;
 use keel_tools::exchange;
 use keel_tools::node::clock::{Clock, Stopwatch, system_wall};
+use keel_tools::node::door::Ask;
 use keel_tools::node::inquiry::Inquiry;
 use keel_tools::node::rest::Client;
 use keel_tools::node::run::Pace;
@@ -22,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `keel exchange` with a generated market.
 pub struct Venue {
@@ -35,6 +38,25 @@ pub struct Venue {
 
 fn signer() -> Signer {
     Signer::new("demo-key", b"demo-secret")
+}
+
+/// Two people who do not exist release the brake of the node whose journal is in `dir`.
+pub fn release(dir: &Path) {
+    let since = Instant::now();
+    while let Err(why) = released(dir) {
+        assert!(since.elapsed() < Duration::from_secs(20), "the brake was not released: {why:#}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn released(dir: &Path) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(5);
+    let status = ask(dir, &Ask::Status, patience)?;
+    let number = |name: &str| status[name].as_u64().unwrap_or(0);
+    let limits = u32::try_from(number("limits"))?;
+    let text = Throwaway::new(1).arm(number("version"), limits, system_wall(), "a test with throw-away keys");
+    let what = Ask::Bring { what: "arm".to_owned(), by: "test".to_owned(), text: String::from_utf8(text)? };
+    ask(dir, &what, patience).map(|_| ())
 }
 
 impl Venue {
@@ -60,23 +82,35 @@ impl Venue {
 
     /// A configuration for a node here, its keys beside it.
     pub fn config(&self, dir: &Path, more: &str) -> PathBuf {
-        let [key, secret] = [("key", "demo-key"), ("secret", "demo-secret")].map(|(name, text)| {
+        let [demo_key, secret] = [("key", "demo-key"), ("secret", "demo-secret")].map(|(name, text)| {
             let path = dir.join(name);
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             path.display().to_string()
         });
-        let symbols: Vec<String> = self.instruments.rows().iter().map(|row| format!("\"{}\"", row.symbol)).collect();
+        let names: Vec<&str> = self.instruments.rows().iter().map(|row| row.symbol.as_str()).collect();
+        let symbols: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        let returns = dir.join("returns.csv");
+        let day = |day: i32| {
+            names.iter().map(move |_| format!(",{}0.0{}", if day % 2 == 0 { "" } else { "-" }, day % 47 + 1))
+        };
+        let days: String = (0..600).map(|nth| format!("{nth:03}{}\n", day(nth).collect::<String>())).collect();
+        std::fs::write(&returns, format!("date,{}\n{days}", names.join(","))).unwrap();
+        let key = |key: [u8; 32]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let people =
+            Throwaway::new(1).rows().into_iter().map(|(name, public)| format!("{name} = \"{}\"\n", key(public)));
         let text = format!(
             "[venue]\nrest = \"https://localhost:{0}\"\npublic = \"wss://localhost:{0}/v5/public/linear\"\n\
              private = \"wss://localhost:{0}/v5/private\"\ntrade = \"wss://localhost:{0}/v5/trade\"\nauthority = \"{1}\"\n\
-             [keys]\nkey = {{ file = \"{key}\" }}\nsecret = {{ file = \"{secret}\" }}\n\
+             [keys]\nkey = {{ file = \"{demo_key}\" }}\nsecret = {{ file = \"{secret}\" }}\n\
              [node]\ndata_dir = \"{2}\"\nsymbols = [{3}]\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [account]\nunbound = true\nmin_days = -1000000\n{more}",
+             [account]\nunbound = true\nmin_days = -1000000\n[scenarios]\nfile = \"{4}\"\n[people]\n{5}{more}",
             self.port,
             self.authority.display(),
             dir.join("journal").display(),
-            symbols.join(", ")
+            symbols.join(", "),
+            returns.display(),
+            people.collect::<String>(),
         );
         let path = dir.join("keel.toml");
         std::fs::write(&path, text).unwrap();

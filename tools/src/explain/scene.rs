@@ -68,7 +68,7 @@ impl<S: Strategy, G: Gate> Witness<S, G> for Look {
         let wanted = self.wanted.contains(&first.seq);
         let Some(seat) = id.and_then(|id| engine.desk().seat(id)) else { return };
         if wanted && !is_fill {
-            let of = |side| seat.book().levels(side).iter().take(LEVELS).copied().collect();
+            let of = |side| seat.book().levels(side).take(LEVELS).collect();
             let (touch, instrument) = (seat.touch(), seat.instrument.id);
             let scene = Scene {
                 instrument,

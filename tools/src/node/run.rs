@@ -122,6 +122,8 @@ pub struct Setup {
     pub pace: Pace,
     /// What the account must be before an order may leave; `None` asks nothing.
     pub policy: Option<Policy>,
+    /// Start on an account that may not go live: to watch, with a brake nobody can release.
+    pub watching: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
@@ -188,8 +190,9 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let scenarios = setup.scenarios.load(&inquiry, &instruments)?;
     let findings =
         setup.policy.as_ref().map_or(Vec::new(), |policy| account::findings(&inquiry, policy, &setup.symbols));
-    if let Err(why) = account::require(&findings) {
-        tracing::warn!("{why:#}");
+    match account::require(&findings) {
+        Err(why) if setup.watching => tracing::warn!("{why:#}; it watches, and its brake cannot be released"),
+        checked => checked?,
     }
     let guarded = setup.disconnect.is_some_and(|seconds| account::arm_disconnect(&inquiry, seconds));
     let watch = Stopwatch::new();
@@ -251,10 +254,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
         ("engine", Box::new(common.engine(writer, strategy, taken)?)),
-        (
-            "orders",
-            Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?),
-        ),
+        ("orders", Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?)),
         ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));

@@ -11,14 +11,17 @@
 use super::page::Page;
 use anyhow::{Context, Result, ensure};
 use keel_core::desk::Desk;
-use keel_core::engine::Input;
+use keel_core::engine::{Engine, Input};
 use keel_core::event::{
     BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
 };
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
-use keel_journal::{Entry, Reader};
+use keel_core::permit::Log;
+use keel_core::strategy::Quoter;
 use keel_core::units::Now;
+use keel_journal::{Entry, Reader};
+use keel_risk::Gate;
 use keel_risk::latch::Latch;
 
 use crate::node::genesis::Genesis;
@@ -86,9 +89,14 @@ impl Story {
         Ok(Self::over(Reader::open(dir)?))
     }
 
-    /// From record `seq` on.
-    pub fn open_at(dir: &std::path::Path, seq: Seq) -> Result<Self> {
-        Ok(Self::over(Reader::open_at(dir, seq)?))
+    /// From record `seq` on, the first of a run; what earlier runs left of the brake is read before.
+    pub fn open_run(dir: &std::path::Path, seq: Seq) -> Result<Self> {
+        let mut story = Self::over(Reader::open_at(dir, seq)?);
+        let mut earlier = Reader::open(dir)?;
+        while let Some(entry) = earlier.poll()?.filter(|entry| entry.seq < seq) {
+            entry.kind.into_iter().for_each(|kind| story.latch.take(kind, entry.payload));
+        }
+        Ok(story)
     }
 
     fn over(reader: Reader) -> Self {
@@ -227,6 +235,15 @@ impl Opening {
         let genesis = Genesis::read(&documents, &instruments)?;
         let (latch, desk) = (latch.clone(), past.desk().clone());
         Ok(Self { start, seq: first.seq, instruments, genesis, latch, desk, begun })
+    }
+}
+
+impl Opening {
+    /// The engine of this run, as it was when the run began.
+    pub fn engine<L: Log>(&self, log: L) -> Result<Engine<Quoter, Gate, L>> {
+        let strategy = self.genesis.character.strategy();
+        let engine = self.genesis.engine(&self.instruments, self.start.run, &self.latch, strategy, log)?;
+        Ok(engine.resumed(self.begun, self.desk.clone()))
     }
 }
 

@@ -277,8 +277,9 @@ mod tests {
     use super::*;
     use keel_core::event::{Flag, Kind, Parts, read};
     use keel_core::instrument::Instrument;
-    use keel_core::units::{Px, SCALE};
+    use keel_core::units::{Px, Qty, SCALE};
     use keel_journal::Writer;
+    use keel_risk::limits::InstrumentLimits;
 
     fn instruments() -> Instruments {
         let row = |name: &str| Instrument {

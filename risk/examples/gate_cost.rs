@@ -258,6 +258,10 @@ fn main() {
             .for_each(|(s, w)| *w += (shock.value * book.scenarios().at(shock.instrument, s)).min(0.0));
         black_box(measure(&mut all, 100));
     });
+    let mut whole = gate.outcomes().unwrap().clone();
+    time("both sums anew, from all legs (once a second)", 2_000, |_| {
+        black_box(whole.recompute());
+    });
     // any of the working orders, on any instrument
     let flip = |nth: usize| {
         let count = u32::try_from(nth * 7 % WORKING as usize).unwrap() + 1;

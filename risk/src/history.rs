@@ -168,6 +168,36 @@ pub fn contributions(values: &[f64], covariance: &[Vec<f64>]) -> Option<(f64, Ve
     Some((deviation, marginal, component))
 }
 
+/// Sample covariance of `returns` (one series an instrument, dividing by days - 1), square, row by row. `None` below two days
+/// or when a number is none.
+#[must_use]
+pub fn covariance(returns: &[&[f64]]) -> Option<Vec<Vec<f64>>> {
+    let days = returns.iter().map(|series| series.len()).min()?;
+    if days < 2 || !returns.iter().all(|series| sound(series, days)) {
+        return None;
+    }
+    let centred = |series: &[f64]| {
+        let centre = mean(series[..days].iter().copied());
+        series[..days].iter().map(|r| r - centre).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<f64>> = returns.iter().map(|series| centred(series)).collect();
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / size(days - 1);
+    Some(rows.iter().map(|a| rows.iter().map(|b| product(a, b)).collect()).collect())
+}
+
+/// How much value at risk each instrument brings: that of the book less that of the book without it. Exact, and not
+/// additive: a hedge brings less than nothing.
+#[must_use]
+pub fn incremental(returns: &[&[f64]], values: &[f64], tail_bps: u32) -> Option<Vec<f64>> {
+    let whole = measure(&mut outcomes(returns, values), tail_bps)?.var;
+    let without = |at: usize| {
+        let mut values = values.to_vec();
+        values[at] = 0.0;
+        Some(whole - measure(&mut outcomes(returns, &values), tail_bps)?.var)
+    };
+    (0..values.len()).map(without).collect()
+}
+
 /// What each instrument adds to the expected shortfall: its mean loss on the worst days of the book. They add up to it.
 #[must_use]
 pub fn shortfall_components(returns: &[&[f64]], values: &[f64], tail_bps: u32) -> Option<Vec<f64>> {

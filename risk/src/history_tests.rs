@@ -122,6 +122,15 @@ fn golden_book_on_recorded_returns() {
         close(*ours, theirs);
     }
     close(components.iter().sum(), base.es);
+    // the normal value at risk and what each coin brings to it, from the covariance of the same days
+    let (deviation, _, parts) = contributions(&values, &covariance(&returns).unwrap()).unwrap();
+    close(normal(deviation, 100).0, 4_807.108_6);
+    near(parts.iter().sum::<f64>(), deviation, 1e-12);
+    let brought = incremental(&returns, &values, 100).unwrap();
+    let mut without = values.clone();
+    without[3] = 0.0;
+    close(brought[3], base.var - risk(&outcomes(&returns, &without), 100).var);
+    assert!(brought[3] < 0.0, "the short is a hedge: {}", brought[3]);
     // the same returns through the gate's own sums
     let beta = downside_beta(of("ETHUSDT"), of("BTCUSDT")).unwrap();
     assert!((1.0..1.5).contains(&beta), "{beta}");

@@ -286,6 +286,13 @@ impl Outcomes {
         risk
     }
 
+    /// How far both sums are from what the legs alone give, relative to the gross value of the book; infinite when a number is
+    /// none. Changes nothing: a clone can be asked on any thread, whatever the one that trades does meanwhile.
+    #[must_use]
+    pub fn drift(&self) -> f64 {
+        self.clone().recompute()
+    }
+
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
     /// to the gross value of the book; infinite when a number is none.
     pub fn recompute(&mut self) -> f64 {

@@ -218,6 +218,9 @@ proptest! {
         let (mut one, two) = (play(), play());
         let bits = |book: &Outcomes| book.worst().chain(book.filled()).map(f64::to_bits).collect::<Vec<_>>();
         prop_assert_eq!(bits(&one), bits(&two));
+        let (drift, before) = (one.drift(), bits(&one));
+        prop_assert_eq!(before, bits(&one), "asking changes nothing");
+        prop_assert_eq!(drift.to_bits(), two.clone().recompute().to_bits());
         prop_assert!(one.recompute() < 1e-12);
         prop_assert_eq!(one.recompute().to_bits(), 0f64.to_bits());
     }

@@ -111,6 +111,12 @@ def by_definition(ledger, book, report, outcomes, table):
     for coin, part in parts.items():
         same("shortfall components", report["components_es"][coin], part, SERIES, scale)
     same("components add up", sum(report["components_es"].values()), es, SERIES, scale)
+    euler, marginal = twins.euler(book)
+    for coin, value in zip(book.coins, book.values):
+        same("components of the normal", report["components_var"][coin], euler[coin], SERIES, scale)
+        same("marginal of the normal", report["marginal_var"][coin], marginal[coin], SERIES, scale / abs(value))
+        left = twins.tail_risk(twins.without(book, coin), int(book.k), float(book.tail * book.days))[0]
+        same("incremental", report["incremental_var"][coin], var - left, ROUNDING, scale)
     same("normal", report["parametric_var_usdt"], -stats.norm.ppf(tail) * np.std(outcomes, ddof=1), SERIES, scale)
     same("Cornish-Fisher", report["cornish_fisher_var_usdt"], twins.cornish_fisher(outcomes, tail), SERIES, scale)
     same("exponentially weighted", report["ewma_var_usdt"], -stats.norm.ppf(tail) * np.sqrt(twins.variances(outcomes)[1]), SERIES, scale)

@@ -46,6 +46,22 @@ def components(book):
     return {coin: -value * (weights @ row[days]) / mass for coin, value, row in zip(book.coins, book.values, book.returns)}
 
 
+def euler(book):
+    """Components of the normal value at risk, and what one more USDT of each coin adds to it."""
+    covariance = np.atleast_2d(np.cov(book.returns, ddof=1))
+    pull = covariance @ book.values
+    marginal = -stats.norm.ppf(float(book.tail)) * pull / np.sqrt(book.values @ pull)
+    return dict(zip(book.coins, marginal * book.values)), dict(zip(book.coins, marginal))
+
+
+def without(book, coin):
+    """Outcomes of the book without one coin."""
+    total = np.zeros(book.days)
+    for name, value, row in zip(book.coins, book.values, book.returns):
+        total = total + (0.0 if name == coin else value) * row
+    return total
+
+
 def cornish_fisher(outcomes, tail):
     z, skew, excess = stats.norm.ppf(tail), stats.skew(outcomes), stats.kurtosis(outcomes)
     quantile = z + (z**2 - 1) * skew / 6 + (z**3 - 3 * z) * excess / 24 - (2 * z**3 - 5 * z) * skew**2 / 36

@@ -56,6 +56,9 @@ struct Report {
     es_usdt: f64,
     worst_day: String,
     components_es: BTreeMap<String, f64>,
+    incremental_var: BTreeMap<String, f64>,
+    components_var: Option<BTreeMap<String, f64>>,
+    marginal_var: Option<BTreeMap<String, f64>>,
     parametric_var_usdt: Option<f64>,
     cornish_fisher_var_usdt: Option<f64>,
     ewma_var_usdt: Option<f64>,
@@ -193,6 +196,11 @@ fn assess(positions: &[(Symbol, f64)], returns: &Returns, tail: u32) -> anyhow::
     let worst = book.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(day, _)| day);
     let components = history::shortfall_components(&series, &values, tail).context("no components")?;
     let filtered = history::filtered(&book, LAMBDA, tail);
+    let incremental = history::incremental(&series, &values, tail).context("no increments")?;
+    let z = history::normal(1.0, tail).0;
+    let named = |parts: &[f64]| positions.iter().map(|(coin, _)| coin.to_string()).zip(parts.iter().copied()).collect();
+    let scaled = |parts: &[f64]| named(&parts.iter().map(|part| z * part).collect::<Vec<_>>());
+    let euler = history::covariance(&series).and_then(|covariance| history::contributions(&values, &covariance));
     let moments = history::moments(&book);
     let coins: Vec<_> = positions.iter().map(|(coin, value)| (*coin, legs(*value))).collect();
     let mut warnings = Vec::new();
@@ -207,7 +215,10 @@ fn assess(positions: &[(Symbol, f64)], returns: &Returns, tail: u32) -> anyhow::
         var_usdt: var,
         es_usdt: es,
         worst_day: returns.days[worst].clone(),
-        components_es: positions.iter().zip(components).map(|((coin, _), part)| (coin.to_string(), part)).collect(),
+        components_es: named(&components),
+        incremental_var: named(&incremental),
+        components_var: euler.as_ref().map(|(_, _, parts)| scaled(parts)),
+        marginal_var: euler.as_ref().map(|(_, parts, _)| scaled(parts)),
         parametric_var_usdt: moments.map(|m| history::normal(m.sample_deviation, tail).0),
         cornish_fisher_var_usdt: moments.map(|m| history::cornish_fisher_var(&m, tail)),
         ewma_var_usdt: history::ewma_var(&book, LAMBDA, tail),
@@ -279,9 +290,10 @@ fn print(report: &Report) {
     ] {
         println!("{name:<26} {:>18}", money(value));
     }
-    println!("\nwho causes the shortfall");
+    println!("\nwho causes it, USDT: share of the shortfall, of the normal value at risk; value at risk it brings");
     for (coin, part) in &report.components_es {
-        println!("  {coin:<24} {part:>13.2} USDT");
+        let normal = report.components_var.as_ref().and_then(|parts| parts.get(coin)).copied().unwrap_or(f64::NAN);
+        println!("  {coin:<24} {part:>13.2} {normal:>13.2} {:>13.2}", report.incremental_var[coin]);
     }
     println!("\ncatastrophes (loss)");
     for (name, loss) in &report.stress {
@@ -329,6 +341,10 @@ mod tests {
         assert_eq!((report.n, report.k), (1000, 10));
         assert!((report.var_usdt - 24.55).abs() < 1e-9, "{}", report.var_usdt);
         assert!((report.components_es.values().sum::<f64>() - report.es_usdt).abs() < 1e-9);
+        let normal = report.components_var.as_ref().unwrap().values().sum::<f64>();
+        assert!((normal - report.parametric_var_usdt.unwrap()).abs() < 1e-9);
+        // without the second coin the book is twice as large
+        assert!((report.incremental_var["ETHUSDT"] + 24.55).abs() < 1e-9);
         assert!((report.stress["bitcoin-down-10"] - (100.0 - 29.0)).abs() < 1e-9);
         assert_eq!(report.backtest.as_ref().map(|b| b.days), Some(500));
         let json = serde_json::to_value(&report).unwrap();

@@ -391,6 +391,7 @@ pub(super) fn parse(buffer: &[u8]) -> Result<Option<(Request, usize)>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Request::new(&mut headers);
     let used = match head.parse(buffer) {
+        Ok(Status::Complete(used)) if used > MAX_HEAD => return Err(413), // as it would be in pieces
         Ok(Status::Complete(used)) => used,
         Ok(Status::Partial) if buffer.len() > MAX_HEAD => return Err(413),
         Ok(Status::Partial) => return Ok(None),

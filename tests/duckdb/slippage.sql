@@ -1,6 +1,6 @@
 -- What did trading cost, against the mark each order was approved at? Per instrument and minute.
 --
---   keel export JOURNAL --kind fill,approved --out tables && cd tables && duckdb -c ".read slippage.sql"
+--   keel export JOURNAL --kind fill,approved --out tables && (cd tables && duckdb < ../tests/duckdb/slippage.sql)
 --
 -- A fill comes in twice when a reconciliation also reads it: the venue's execution id counts it once. An order is
 -- approved once and may be amended later: its first approval is the decision to trade. All arithmetic is exact.

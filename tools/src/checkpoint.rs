@@ -57,16 +57,22 @@ fn sign(args: &Args) -> Result<String> {
     for line in &args.anchor_command {
         anchors.push(Box::new(CommandAnchor::new(line).context("--anchor-command: which program?")?));
     }
+    hand(&note, &mut anchors)?;
+    Ok(note)
+}
+
+/// Hands a signed checkpoint to everyone who keeps it; anchors in stores (`keel ship`) come in through here.
+pub fn hand(note: &str, anchors: &mut [Box<dyn Anchor>]) -> Result<()> {
     let mut failures = Vec::new();
-    for anchor in &mut anchors {
-        if let Err(why) = anchor.keep(&note) {
+    for anchor in anchors {
+        if let Err(why) = anchor.keep(note) {
             failures.push(format!("{}: {why}", anchor.name()));
         }
     }
     if !failures.is_empty() {
         bail!("signed, but not kept by all: {}", failures.join("; "));
     }
-    Ok(note)
+    Ok(())
 }
 
 /// Makes a key nobody else can read; refuses to overwrite one.

@@ -9,11 +9,15 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use core::future::Future;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::{Context as Task, Poll, Waker};
 use keel_core::units::Wall;
 use keel_journal::retain::Vault;
+use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
 use object_store::path::Path;
 use object_store::signer::{HeaderName, HeaderValue, Method, SignedUrlOptions, Signer};
 use sha2::{Digest, Sha256};
@@ -41,7 +45,11 @@ impl Bucket {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         ensure!(!bucket.is_empty() && !place.contains(char::is_whitespace), "{place}: s3://bucket/prefix is meant");
         let http = std::env::vars().any(|(name, url)| name.starts_with("AWS_ENDPOINT") && url.starts_with("http://"));
-        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_allow_http(http).build();
+        let store = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_allow_http(http)
+            .with_http_connector(NoTransport)
+            .build();
         let agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
         Ok(Self {
             place: place.to_owned(),
@@ -51,15 +59,9 @@ impl Bucket {
         })
     }
 
-    fn signed(
-        &self,
-        method: Method,
-        name: &str,
-        query: &[(&str, &str)],
-        headers: &[(&str, String)],
-    ) -> io::Result<String> {
+    fn signed(&self, method: Method, name: &str, headers: &[(&str, String)]) -> io::Result<String> {
         let path = Path::from(format!("{}/{name}", self.prefix));
-        let mut options = SignedUrlOptions::default().with_query(query.iter().copied());
+        let mut options = SignedUrlOptions::default();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::other)?;
             options = options.with_signed_header(name, HeaderValue::from_str(value).map_err(Error::other)?);
@@ -68,12 +70,16 @@ impl Bucket {
         Ok(url.map_err(Error::other)?.to_string())
     }
 
-    fn get(&self, name: &str, query: &[(&str, &str)]) -> io::Result<Option<Vec<u8>>> {
-        let answer = self.agent.get(self.signed(Method::GET, name, query, &[])?).call().map_err(Error::other)?;
-        match answer.status().as_u16() {
-            404 => Ok(None),
-            _ => Ok(Some(body(answer)?)),
+    /// An object, and until when its lock in compliance mode holds; `None` when there is no such object.
+    fn get(&self, name: &str) -> io::Result<Option<(Vec<u8>, String)>> {
+        let answer = self.agent.get(self.signed(Method::GET, name, &[])?).call().map_err(Error::other)?;
+        if answer.status().as_u16() == 404 {
+            return Ok(None);
         }
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let locked = header("x-amz-object-lock-mode") == "COMPLIANCE";
+        let until = if locked { header("x-amz-object-lock-retain-until-date").to_owned() } else { String::new() };
+        Ok(Some((body(answer)?, until)))
     }
 }
 
@@ -86,6 +92,30 @@ fn body(mut answer: ureq::http::Response<Body>) -> io::Result<Vec<u8>> {
     }
     let said = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
     Err(Error::other(format!("the store answers {status}: {said}")))
+}
+
+/// `object_store` signs here and sends nothing: only credentials that are fetched over HTTP would want it to.
+#[derive(Debug)]
+struct NoTransport;
+
+impl HttpConnector for NoTransport {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Self))
+    }
+}
+
+impl HttpService for NoTransport {
+    fn call<'a, 'b>(
+        &'a self,
+        _: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = core::result::Result<HttpResponse, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let why = Error::other("credentials must stand in the environment");
+        Box::pin(core::future::ready(Err(HttpError::new(HttpErrorKind::Decode, why))))
+    }
 }
 
 /// Signing with keys from the environment waits for nothing; credentials that must be fetched first are not supported.
@@ -107,30 +137,26 @@ impl Vault for Bucket {
         let headers = [
             ("x-amz-object-lock-mode", "COMPLIANCE".to_owned()),
             ("x-amz-object-lock-retain-until-date", seconds.clone()),
+            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
             ("x-amz-checksum-sha256", STANDARD.encode(Sha256::digest(bytes))),
         ];
-        let mut request = self.agent.put(self.signed(Method::PUT, name, &[], &headers)?);
+        let mut request = self.agent.put(self.signed(Method::PUT, name, &headers)?);
         for (name, value) in &headers {
             request = request.header(*name, value);
         }
         body(request.send(bytes).map_err(Error::other)?)?;
-        if self.get(name, &[])?.as_deref() != Some(bytes) {
+        let Some((there, lock)) = self.get(name)?.filter(|(there, _)| there == bytes) else {
             return Err(Error::from(io::ErrorKind::InvalidData));
-        }
-        let lock = self.get(name, &[("retention", "")])?.unwrap_or_default();
-        let lock = String::from_utf8_lossy(&lock);
-        let date = between(&lock, "<RetainUntilDate>", "</RetainUntilDate>").unwrap_or_default();
+        };
+        drop(there);
         // both are RFC 3339 in UTC: as far as the seconds they compare as text
-        let locked =
-            date.get(..19).is_some_and(|date| date >= &seconds[..19]) && lock.contains("<Mode>COMPLIANCE</Mode>");
-        if locked { Ok(()) } else { Err(Error::other(format!("no retention lock until {seconds}: {lock}"))) }
+        match lock.get(..19) {
+            Some(date) if *date >= seconds[..19] => Ok(()),
+            _ => Err(Error::other(format!("no retention lock until {seconds}, but {lock:?}"))),
+        }
     }
 
     fn holds(&mut self, name: &str, sha256: &[u8; 32]) -> io::Result<bool> {
-        Ok(self.get(name, &[])?.is_some_and(|bytes| <[u8; 32]>::from(Sha256::digest(&bytes)) == *sha256))
+        Ok(self.get(name)?.is_some_and(|(bytes, _)| <[u8; 32]>::from(Sha256::digest(&bytes)) == *sha256))
     }
-}
-
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
-    text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
 }

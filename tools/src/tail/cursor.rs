@@ -6,7 +6,7 @@
 use crate::fact::hex;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::Seq;
-use keel_journal::history::leaf;
+use keel_journal::history::{Hash, leaf};
 use keel_journal::{Entry, Reader};
 use std::fs;
 use std::io::ErrorKind;
@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 
 pub(super) struct Cursor {
     file: PathBuf,
-    /// The last record looked at: its number and its hash.
-    at: Option<(u64, String)>,
-    kept: bool,
+    /// Where the last run ended: number and hash, as the file has them.
+    from: Option<(u64, String)>,
+    /// The last record looked at and not kept yet.
+    at: Option<(u64, Hash)>,
 }
 
 impl Cursor {
     pub(super) fn open(file: &Path) -> Result<Self> {
         let told = || file.display().to_string();
-        let at = match fs::read_to_string(file) {
+        let from = match fs::read_to_string(file) {
             Ok(text) => {
                 let (seq, hash) = text.trim_end().split_once(' ').with_context(|| format!("{}: no cursor", told()))?;
                 let seq = seq.parse().with_context(|| format!("{}: no cursor", told()))?;
@@ -31,12 +32,12 @@ impl Cursor {
             Err(why) if why.kind() == ErrorKind::NotFound => None,
             Err(why) => return Err(why).with_context(told),
         };
-        Ok(Self { file: file.to_owned(), at, kept: true })
+        Ok(Self { file: file.to_owned(), from, at: None })
     }
 
     /// A reader at the record behind the place.
     pub(super) fn reader(&self, dir: &Path) -> Result<Reader> {
-        let Some((seq, hash)) = &self.at else { return Ok(Reader::open(dir)?) };
+        let Some((seq, hash)) = &self.from else { return Ok(Reader::open(dir)?) };
         let mut reader = Reader::open_at(dir, Seq(*seq))?;
         match reader.poll()? {
             Some(entry) if entry.seq.0 == *seq => {
@@ -49,15 +50,15 @@ impl Cursor {
     }
 
     pub(super) fn move_to(&mut self, entry: &Entry<'_>) {
-        (self.at, self.kept) = (Some((entry.seq.0, hex(&leaf(entry.bytes)))), false);
+        self.at = Some((entry.seq.0, leaf(entry.bytes)));
     }
 
     /// Writes the place to the file.
     pub(super) fn keep(&mut self) -> Result<()> {
-        let Some((seq, hash)) = self.at.as_ref().filter(|_| !self.kept) else { return Ok(()) };
+        let Some((seq, hash)) = self.at else { return Ok(()) };
         let unfinished = self.file.with_extension("tmp");
-        fs::write(&unfinished, format!("{seq} {hash}\n")).and_then(|()| fs::rename(&unfinished, &self.file))?;
-        self.kept = true;
+        fs::write(&unfinished, format!("{seq} {}\n", hex(&hash))).and_then(|()| fs::rename(&unfinished, &self.file))?;
+        self.at = None;
         Ok(())
     }
 }

@@ -3,6 +3,10 @@
 //! It begins halted. With `--arm NAME` the person of that name lets it trade once the links stand and the account was
 //! compared; without it the node watches and records, and places nothing. Ctrl-C or SIGTERM cancels every open order
 //! and ends with the summary.
+//!
+//! Armed, it asks the venue first what the key may do and how the account is set up, and refuses with every reason and
+//! its remedy. It takes over what earlier runs on the same journal left: positions, and orders that may still be open.
+//! Its engine and its orders agent strike a heartbeat beside the journal, for `keel deadman`.
 
 use crate::config::{Config, notional};
 use crate::deadman::BEAT;

@@ -154,6 +154,48 @@ fn a_node_that_ends_in_good_order_is_no_emergency() {
 }
 
 #[test]
+fn the_venue_itself_cancels_for_a_guarded_node_that_dies_and_a_node_that_only_watches_is_no_emergency() {
+    let dir = tempfile::tempdir().unwrap();
+    let venue = Venue::start(dir.path(), &["BTCUSDT", "ETHUSDT", "SOLUSDT"], 3);
+    let guarded = format!("disconnect_seconds = 3\n{}", section(dir.path(), ""));
+    let config = venue.config(dir.path(), &guarded);
+    let (file, log) = (config.to_str().unwrap(), dir.path().join("node.log"));
+    let mut node = Killed(spawn(&["run", "--config", file, "--arm", "tester"], &log));
+    wait("orders rest", &log, || venue.open_orders().len() > 1);
+    node.0.kill().unwrap();
+    node.0.wait().unwrap();
+    assert!(!venue.open_orders().is_empty(), "nobody cancels yet");
+    let took = wait("the venue cancels", &log, || venue.open_orders().is_empty());
+    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(8), "{took:?}");
+
+    // another journal: a node that took over orders which may be open is at work, armed or not
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let config = venue.config(&other, &section(&other, ""));
+    let (file, log) = (config.to_str().unwrap(), other.join("node.log"));
+    let said_by = other.join("deadman.log");
+    let _watcher = Killed(spawn(&["deadman", "--config", file], &said_by));
+    let mut node = Killed(spawn(&["run", "--config", file], &log));
+    wait("it watches", &log, || said(&log, "node started"));
+    std::thread::sleep(2 * SILENCE);
+    node.0.kill().unwrap();
+    node.0.wait().unwrap();
+    std::thread::sleep(3 * SILENCE);
+    assert!(!said(&said_by, "silent for"), "{}", std::fs::read_to_string(&said_by).unwrap());
+    venue.end();
+}
+
+/// No process outlives a case that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
 fn a_switch_that_could_not_act_does_not_start() {
     let dir = tempfile::tempdir().unwrap();
     let venue = Venue::start(dir.path(), &["BTCUSDT"], 3);

@@ -1,7 +1,11 @@
 //! `keel run`: a node at the venue a configuration file names.
 //!
-//! It begins halted, and watches and records, and places nothing, until two of the people in its configuration sign a
-//! request to release the brake (`keel brake`). Ctrl-C or SIGTERM cancels every open order and ends with the summary.
+//! It asks the venue first what the key may do and how the account is set up, and refuses with every reason and its
+//! remedy; with `--watch` it starts all the same, and its brake cannot be released. It takes over what earlier runs on the
+//! same journal left: positions, and orders that may still be open. It begins halted, and watches and records, and places
+//! nothing, until two of the people in its configuration sign a request to release the brake (`keel brake`). Its engine and
+//! its orders agent strike a heartbeat beside the journal, for `keel deadman`. Ctrl-C or SIGTERM cancels every open order
+//! and ends with the summary.
 
 use crate::config::{Config, notional};
 use crate::deadman::BEAT;

@@ -234,7 +234,9 @@ fn read(
             let answered: Answered<'_> = part(result)?;
             Ok(Answer::Cancelling(answered.list.len()))
         }
-        Call::Order { .. } | Call::Reduce { .. } | Call::RejectOutsideBand | Call::ArmDisconnect { .. } => Ok(Answer::Done),
+        Call::Order { .. } | Call::Reduce { .. } | Call::RejectOutsideBand | Call::ArmDisconnect { .. } => {
+            Ok(Answer::Done)
+        }
     }
 }
 

@@ -36,9 +36,9 @@ pub enum Heart {
 pub enum State {
     /// No node has been here.
     Absent = 0,
-    /// It runs: silence is an emergency.
+    /// It was armed, or holds orders that may be open: silence is an emergency.
     AtWork = 1,
-    /// It ended in good order, nothing open: silence is right.
+    /// It only watches, or ended in good order with nothing open: silence is right.
     AtRest = 2,
 }
 
@@ -59,7 +59,7 @@ impl Beat {
             beat.word(at).store(0, Ordering::Release);
         }
         beat.word(0).store(MAGIC, Ordering::Release);
-        beat.state_is(State::AtWork);
+        beat.state_is(State::AtRest);
         Ok(beat)
     }
 
@@ -145,13 +145,13 @@ mod tests {
         (0..5).for_each(|_| node.strike(Heart::Engine));
         node.strike(Heart::Orders);
         assert_eq!((watcher.count(Heart::Engine), watcher.count(Heart::Orders)), (5, 1));
-        assert_eq!((watcher.state(), node.fired()), (State::AtWork, false));
+        assert_eq!((watcher.state(), node.fired()), (State::AtRest, false), "it only watches yet");
+        node.state_is(State::AtWork);
+        assert_eq!(watcher.state(), State::AtWork);
         watcher.fire();
         assert!(node.fired());
-        node.state_is(State::AtRest);
-        assert_eq!(watcher.state(), State::AtRest);
         let next = Beat::begin(&path).unwrap();
-        assert_eq!((watcher.count(Heart::Engine), next.fired(), watcher.state()), (0, false, State::AtWork));
+        assert_eq!((watcher.count(Heart::Engine), next.fired(), watcher.state()), (0, false, State::AtRest));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Order of a round: the timer, commands, what the venue told us, what the market did. Each fact is dealt with to its
 //! end, orders included, before the next one is looked at.
 
-use super::beat::{Beat, Heart};
+use super::beat::{Beat, Heart, State};
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
@@ -109,6 +109,7 @@ pub struct EngineAgent<S> {
     sweep_owed: bool,
     beat: Option<Arc<Beat>>,
     halted_by_watcher: bool,
+    at_work: bool,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -136,6 +137,7 @@ impl<S: Strategy> EngineAgent<S> {
             sweep_owed: false,
             beat: None,
             halted_by_watcher: false,
+            at_work: false,
         }
     }
 
@@ -150,6 +152,10 @@ impl<S: Strategy> EngineAgent<S> {
     fn strike(&mut self, now: Now) {
         let Some(beat) = &self.beat else { return };
         beat.strike(Heart::Engine);
+        if !self.at_work && (!self.engine.gate().stops() || !self.engine.desk().orders.open().is_empty()) {
+            self.at_work = true;
+            beat.state_is(State::AtWork);
+        }
         if beat.fired() && !std::mem::replace(&mut self.halted_by_watcher, true) {
             tracing::error!("the dead man's switch has acted: halted until people look");
             let author = Text::new(b"deadman").unwrap_or_default();

@@ -26,7 +26,7 @@ use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::{MAX_EXECUTIONS, Orders};
 use keel_core::permit::Log;
 use keel_core::position::Position;
-use keel_core::units::{Now, SCALE, Wall};
+use keel_core::units::{Notional, Now, Px, Qty, SCALE, Wall};
 use keel_journal::{Entry, Reader};
 use keel_risk::decision::Decision;
 use std::collections::VecDeque;
@@ -195,6 +195,11 @@ impl Past {
     }
 
     fn holding(&mut self, held: &Holding) -> Result<()> {
+        ensure!(
+            is_within(held.size.raw(), Qty::MAX.raw()) && is_within(held.cost.raw(), Notional::MAX.raw()),
+            "a position of {}",
+            held.size
+        );
         let id = self.renumbered(held.instrument)?;
         let seat = self.desk.seat_mut(id).context("an instrument without a seat")?;
         seat.position = Position {
@@ -211,6 +216,8 @@ impl Past {
     }
 
     fn carried(&mut self, now: Now, mut row: Carried) -> Result<()> {
+        let sane = [row.order.qty, row.amended_qty, row.filled, row.reported].into_iter().all(is_quantity);
+        ensure!(sane, "order {} of {}", row.order.client, row.order.qty);
         row.order.instrument = self.renumbered(row.order.instrument)?;
         self.desk.orders.take_over(now.mono, &row).ok().context("more open orders than the table holds")
     }
@@ -243,6 +250,7 @@ impl Past {
 
     fn approved(&mut self, now: Now, mut order: Order) -> Result<()> {
         self.beginning = false;
+        ensure!(is_quantity(order.qty), "order {} of {}", order.client, order.qty);
         order.instrument = self.renumbered(order.instrument)?;
         let next = self.desk.orders.next_id();
         ensure!(
@@ -274,6 +282,15 @@ impl Past {
             }
             _ => {}
         }
+        let sane = match &event {
+            ExecEvent::Fill(fill) => is_quantity(fill.qty) && is_within(fill.px.raw(), Px::MAX.raw()),
+            ExecEvent::Order(update) => is_quantity(update.qty) && is_quantity(update.filled),
+            ExecEvent::Position(at) => {
+                is_within(at.size.raw(), Qty::MAX.raw()) && is_within(at.entry.raw(), Px::MAX.raw())
+            }
+            _ => true,
+        };
+        ensure!(sane, "a quantity or a price that is none");
         let effect = self.desk.orders.apply(&event);
         self.desk.exec(&event);
         if let (ExecEvent::Fill(fill), true) = (&event, effect.fresh) {
@@ -393,6 +410,15 @@ impl Succession {
             .and_then(|()| std::fs::rename(&draft, &file))
             .with_context(|| format!("writing {}", file.display()))
     }
+}
+
+/// A file may hold anything: sums are made of what a venue could have said.
+fn is_quantity(qty: Qty) -> bool {
+    qty >= Qty::ZERO && qty <= Qty::MAX
+}
+
+fn is_within(raw: i64, most: i64) -> bool {
+    raw.unsigned_abs() <= most.unsigned_abs()
 }
 
 fn beginning(dir: &Path) -> Option<Seq> {

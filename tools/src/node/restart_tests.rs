@@ -4,7 +4,7 @@ use super::*;
 use keel_core::event::{DifferenceKind, ExecKind, Op, OrderStatus, Record, Sent, SentOutcome, Side};
 use keel_core::ids::{ClientId, VenueId};
 use keel_core::orders::State;
-use keel_core::units::{Mono, Notional, Px, Qty};
+use keel_core::units::Mono;
 use keel_journal::{Options, Writer};
 
 /// A record as it would stand in the journal, whoever may build it.
@@ -262,4 +262,47 @@ fn what_the_account_was_worth_at_its_best_survives() {
     let worth = next.desk.worth(world.now().mono).unwrap();
     assert_eq!((worth.high, worth.drawdown), (Notional::whole(1_000), Notional::whole(100)));
     assert!(next.desk.judge(world.now().mono).is_none_or(|d| d.kind != DifferenceKind::Balance));
+}
+
+/// A journal is a file, and a file may hold anything.
+#[test]
+fn records_of_any_bytes_are_taken_or_refused_and_never_a_panic() {
+    let mut state = 7u64;
+    let mut luck = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 8
+    };
+    let mut taken = 0;
+    for round in 0..400u64 {
+        let mut past = Past::default();
+        for seq in 1..60 {
+            let kinds = Kind::ALL.map(|kind| kind.code());
+            let code = kinds[usize::try_from(luck() % kinds.len() as u64).unwrap()];
+            let len =
+                [16, 24, 32, 40, 48, 56, 64, 72, 80, 96, 104, 160, 184, 256][usize::try_from(luck() % 14).unwrap()];
+            // mostly small numbers, so that words and flags are often ones there are
+            let mut bytes: Vec<u8> = (0..len)
+                .map(|_| if luck() % 8 == 0 { luck().to_le_bytes()[0] } else { (luck() % 3).to_le_bytes()[0] })
+                .collect();
+            if seq == 1 {
+                bytes = Start { run: 1, ..Start::default() }.bytes().to_vec();
+            }
+            let code = if seq == 1 { Kind::Start.code() } else { code };
+            let entry = Entry {
+                seq: Seq(seq),
+                code,
+                kind: Kind::from_code(code),
+                cause: Seq::NONE,
+                mono: Mono::from_nanos(luck() % 1_000_000),
+                wall: Wall::from_nanos(round),
+                clock_error: 0,
+                payload: &bytes,
+                bytes: &bytes,
+            };
+            taken += usize::from(past.take(&entry).is_ok());
+        }
+        let _ = past.succeed(u32::MAX, Now::default(), &instruments(&SYMBOLS));
+    }
+    assert!(taken > 400);
 }

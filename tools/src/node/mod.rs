@@ -21,6 +21,8 @@ pub mod orders;
 pub mod plan;
 pub mod rest;
 pub mod run;
+pub mod scout;
+mod stamp;
 pub mod thread;
 pub mod wire;
 

@@ -10,7 +10,7 @@
 use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::engine::{EngineAgent, TimedLog};
-use super::feed::FeedAgent;
+use super::feed::{FeedAgent, Lines, Means};
 use super::http::Http;
 use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
@@ -20,6 +20,7 @@ use super::metrics::Exporter;
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
+use super::scout::{Findings, Scout};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, engine};
@@ -90,6 +91,8 @@ pub struct Setup {
     pub symbols: Vec<Symbol>,
     /// How market data is subscribed and watched.
     pub feed: keel_feed::session::Config,
+    /// Over how many connections, and what else is asked about the market.
+    pub lines: Lines,
     /// The journal's directory.
     pub data_dir: PathBuf,
     /// How it is kept.
@@ -146,6 +149,7 @@ struct Common<'a> {
     hops: Arc<LiveHops>,
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
+    findings: Arc<Findings>,
     run: u32,
 }
 
@@ -167,7 +171,7 @@ pub fn start(setup: Setup) -> Result<Running> {
     first_records(&mut writer, clock.now(), run, &setup, &instruments)?;
 
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, findings: Arc::default(), run };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -204,7 +208,12 @@ pub fn start(setup: Setup) -> Result<Running> {
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
+    let scout = common.scout(&client);
+    let (mut threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
+    if let Some(scout) = scout {
+        let scout: Vec<Box<dyn Part>> = vec![Box::new(scout)];
+        threads.push(spawn("scout", None, Idle::Rest, clock.clone(), &stop, Arc::default(), scout)?);
+    }
     let (board, traffic) = (common.board, common.traffic);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
@@ -226,9 +235,20 @@ impl Common<'_> {
     }
 
     fn feed(&self, market: Producer<Timed<MarketEvent>>) -> Result<FeedAgent> {
-        let (wire, decode) = (self.wire(&self.setup.venue.public)?, self.meter(Hop::Decode));
-        let (watch, board) = (self.watch.clone(), Arc::clone(&self.board));
-        FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
+        let lines = &self.setup.lines;
+        let wire = |url: &str| Ok(self.wire(url)?.stamped(lines.stamps));
+        let wires = (0..lines.connections).map(|_| wire(&self.setup.venue.public)).collect::<Result<Vec<_>>>()?;
+        let status = lines.status.as_deref().map(|url| self.wire(url)).transpose()?;
+        let (kernel, decode) = (self.meter(Hop::Kernel), self.meter(Hop::Decode));
+        let means = Means { wires, status, market, kernel, decode };
+        let (watch, board, findings) = (self.watch.clone(), Arc::clone(&self.board), Arc::clone(&self.findings));
+        FeedAgent::new(self.setup.feed, &self.instruments, means, watch, board, findings)
+    }
+
+    /// Who asks the venue for its time and its instruments, when anyone does.
+    fn scout(&self, client: &Client) -> Option<Scout> {
+        let (rounds, findings) = (self.setup.lines.rounds?, Arc::clone(&self.findings));
+        Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
     }
 
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {

@@ -5,7 +5,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 
+use crate::node::feed::Lines;
 use crate::node::plan::Plan;
+use crate::node::scout::Rounds;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
 use keel_core::units::{Notional, parse_decimal};
@@ -26,6 +28,9 @@ pub struct Config {
     pub keys: Keys,
     /// How this process runs.
     pub node: Node,
+    /// How market data comes in.
+    #[serde(default)]
+    pub feed: Feed,
     /// The record.
     #[serde(default)]
     pub journal: Journal,
@@ -128,6 +133,22 @@ pub struct Node {
     /// Seed of every jitter.
     #[serde(default)]
     pub seed: u64,
+}
+
+/// Market data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feed {
+    /// Parallel connections to the public stream; of two, the first arrival counts.
+    pub connections: usize,
+    /// `wss://stream-testnet.bybit.com/v5/public/misc/status`; maintenance is not listened to when absent.
+    pub status: Option<String>,
+    /// Seconds between two readings of the venue's clock.
+    pub clock_seconds: u64,
+    /// Minutes between two readings of the instruments. One that changed is not traded until a restart.
+    pub refresh_minutes: u64,
+    /// Ask the kernel when it received each byte.
+    pub kernel_stamps: bool,
 }
 
 /// The record.
@@ -269,6 +290,12 @@ fn default_plan() -> String {
     "feed+engine+orders | journal+http".to_owned()
 }
 
+impl Default for Feed {
+    fn default() -> Self {
+        Self { connections: 1, status: None, clock_seconds: 10, refresh_minutes: 60, kernel_stamps: true }
+    }
+}
+
 impl Default for Journal {
     fn default() -> Self {
         Self { segment_mib: 64 }
@@ -313,6 +340,9 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let usdt = |name, value: Decimal, most: i64| within(name, value, Decimal::ONE, most.into(), "USDT");
         within("venue.recv_window_ms", self.venue.recv_window_ms, 100, 60_000, "ms")?;
+        within("feed.connections", self.feed.connections, 1, 2, "connections")?;
+        within("feed.clock_seconds", self.feed.clock_seconds, 1, 3_600, "s")?;
+        within("feed.refresh_minutes", self.feed.refresh_minutes, 1, 1_440, "minutes")?;
         within("journal.segment_mib", self.journal.segment_mib, 1, 4_096, "MiB")?;
         within("quoter.patience_ms", self.quoter.patience_ms, 1, 60_000, "ms")?;
         within("quoter.penance_ms", self.quoter.penance_ms, 1, 60_000, "ms")?;
@@ -358,6 +388,18 @@ impl Config {
         let rows = self.people.iter().map(row).collect::<Result<Vec<_>>>()?;
         People::new(&rows).map_err(|why| anyhow::anyhow!("people: {why:?}: each key stands once, and is a key"))?;
         Ok(rows)
+    }
+
+    /// How market data comes in.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        let feed = &self.feed;
+        let rounds = Rounds {
+            clock_every: feed.clock_seconds * 1_000_000_000,
+            refresh_every: feed.refresh_minutes * 60_000_000_000,
+        };
+        let (connections, status) = (feed.connections, feed.status.clone());
+        Lines { connections, status, rounds: Some(rounds), stamps: feed.kernel_stamps }
     }
 
     /// The plan, parsed.
@@ -451,6 +493,9 @@ mod tests {
             ("", ""),
             ("[http]\nlisten = \"nowhere\"", "listen"),
             ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 4096 MiB"),
+            ("[feed]\nconnections = 3", "feed.connections is 3; it must be between 1 and 2 connections"),
+            ("[feed]\nrefresh_minutes = 0", "feed.refresh_minutes is 0"),
+            ("[feed]\nconnections = 2\nstatus = \"ws://127.0.0.1:1/v5/public/misc/status\"", ""),
             ("[journal]\nsegments = 3", "unknown field `segments`"),
             ("[quoter]\nalarm_permille = 2000", "quoter.alarm_permille is 2000"),
             ("[sizing]\nclip_usdt = 0", "sizing.clip_usdt is 0"),

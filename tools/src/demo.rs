@@ -11,6 +11,7 @@ use crate::exchange::{self, AUTHORITY, Lockstep, Market, Pace, Speed};
 use crate::node::board::{Board, Cell};
 use crate::node::clock::{Stopwatch, Virtual};
 use crate::node::door;
+use crate::node::feed::Lines;
 use crate::node::lockstep::Quiescence;
 use crate::node::run::{self, Running, Setup, Venue};
 use crate::node::scenarios::Source;
@@ -212,6 +213,7 @@ fn start_node(
             seed: args.seed,
             ..FeedConfig::default()
         },
+        lines: Lines::default(),
         data_dir,
         journal: Options::default(),
         plan: args.plan.clone(),

@@ -108,6 +108,7 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
             seed: config.node.seed,
             ..FeedConfig::default()
         },
+        lines: config.lines(),
         data_dir: config.node.data_dir.clone(),
         journal: Options { segment_bytes: config.journal.segment_mib << 20, ..Options::default() },
         plan: config.plan()?,

@@ -19,6 +19,7 @@ use keel_journal::Options;
 use keel_risk::limits::{Limits, MarkSource};
 use keel_risk::throwaway::Throwaway;
 use keel_tools::node::board::Cell;
+use keel_tools::node::feed::Lines;
 use keel_tools::node::plan::Plan;
 use keel_tools::node::run::{Pace, Running, Setup, Venue, start_with};
 use keel_tools::node::scenarios::Source;
@@ -97,6 +98,7 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         signer: Signer::new("demo-key", b"demo-secret"),
         symbols: vec![Symbol::new(SYMBOL.as_bytes()).context("the symbol")?],
         feed: FeedConfig { topics: Topics { trades: false, ..Topics::default() }, ..FeedConfig::default() },
+        lines: Lines::default(),
         data_dir: dir.path().join("journal"),
         journal: Options::default(),
         plan: plan.parse::<Plan>()?,

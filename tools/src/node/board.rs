@@ -62,6 +62,14 @@ cells! {
     Sent Counter "keel_orders_sent_total" "Requests handed to the venue's socket";
     NotSent Counter "keel_orders_not_sent_total" "Recorded requests that provably never left";
     PublicLink Gauge "keel_link_public_state" "Market data conversation: 0 down, 1 connected, 2 ready";
+    PublicLines Gauge "keel_link_public_lines" "Market data connections that stand";
+    StatusLink Gauge "keel_link_status_state" "Conversation about maintenance: 0 down or not wanted, 2 ready";
+    Announcements Counter "keel_venue_announcements_total" "Announcements of maintenance passed on";
+    Duplicates Counter "keel_feed_duplicates_total" "Facts dropped because the other connection brought them first";
+    Withdrawn Gauge "keel_feed_withdrawn_instruments" "Instruments the venue changed since the start: not traded until a restart";
+    ClockAhead Gauge "keel_clock_venue_ahead_nanoseconds" "How far the venue's clock is ahead of ours; 0 when behind or unknown";
+    ClockBehind Gauge "keel_clock_venue_behind_nanoseconds" "How far the venue's clock is behind ours; 0 when ahead or unknown";
+    ClockError Gauge "keel_clock_error_nanoseconds" "Half the round trip the clock was read by; 0 when unknown";
     PrivateLink Gauge "keel_link_private_state" "Private conversation: 0 down, 1 connected, 2 ready";
     TradeLink Gauge "keel_link_trade_state" "Order entry conversation: 0 down, 1 connected, 2 ready";
     Reconciled Gauge "keel_reconciled" "The venue's account was read and compared: 0 no, 1 yes";

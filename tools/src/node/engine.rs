@@ -20,7 +20,7 @@ use keel_core::strategy::Strategy;
 use keel_core::units::Now;
 use keel_journal::Writer;
 use keel_risk::Gate;
-use keel_risk::brake::State;
+use keel_risk::brake;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -152,7 +152,7 @@ impl<S: Strategy> EngineAgent<S> {
     fn strike(&mut self, now: Now) {
         let Some(beat) = &self.beat else { return };
         beat.strike(Heart::Engine);
-        if !self.at_work && (!self.engine.gate().stops() || !self.engine.desk().orders.open().is_empty()) {
+        if !self.at_work && (!self.stops() || !self.engine.desk().orders.open().is_empty()) {
             self.at_work = true;
             beat.state_is(State::AtWork);
         }
@@ -164,9 +164,14 @@ impl<S: Strategy> EngineAgent<S> {
         }
     }
 
+    /// Must every open order go?
+    fn stops(&self) -> bool {
+        self.engine.gate().brake().global() >= brake::State::CancelOnly
+    }
+
     fn take(&mut self, now: Now, input: Input<'_>) -> usize {
         self.engine.handle(now, input);
-        let stops = self.engine.gate().brake().global() >= State::CancelOnly;
+        let stops = self.stops();
         let told =
             matches!(input, Input::Command(it) if matches!(it.kind, CommandKind::Halt | CommandKind::CancelOnly));
         self.sweep_owed |= (stops && !self.stopped) || told;

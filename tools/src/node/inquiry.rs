@@ -70,22 +70,11 @@ impl Inquiry<'_> {
     }
 
     fn listed(&self, symbols: &[Symbol]) -> Result<Vec<Instrument>> {
-        let (mut rows, mut cursor) = (Vec::new(), String::new());
-        for _ in 0..MAX_PAGES {
-            let body = self.fetch(&listing::path_and_query(&cursor))?;
-            let page = listing::parse(&body).map_err(|why| {
-                anyhow::anyhow!("the venue's list of instruments was refused or not understood: {why:?}")
-            })?;
-            if let Some((symbol, why)) = page.refused.iter().find(|(symbol, _)| symbols.contains(symbol)) {
-                bail!("the numbers of {symbol} do not fit ({why:?}): take it out of the symbols");
-            }
-            rows.extend(page.rows.into_iter().filter(|row| symbols.contains(&row.symbol)));
-            if page.cursor.is_empty() {
-                return Ok(rows);
-            }
-            cursor = page.cursor;
+        let (rows, refused) = list(self.client, |symbol| symbols.contains(symbol))?;
+        if let Some((symbol, why)) = refused.first() {
+            bail!("the numbers of {symbol} do not fit ({why:?}): take it out of the symbols");
         }
-        bail!("the venue's list of instruments does not end after {MAX_PAGES} pages");
+        Ok(rows)
     }
 
     /// The last `days` closed days of each symbol, validated; what does not hold together is left out and logged. Put
@@ -100,7 +89,7 @@ impl Inquiry<'_> {
         // One day more than asked: returns need the close before the first.
         while bars.len() <= days + 1 {
             let path = question.path_and_query(end).context("the venue has no daily candles")?;
-            let page = question.parse(&self.fetch(&path)?).map_err(|why| {
+            let page = question.parse(&fetch(self.client, &path)?).map_err(|why| {
                 anyhow::anyhow!("the daily candles of {symbol} were refused or not understood: {why:?}")
             })?;
             time = time.max(page.time);
@@ -132,15 +121,6 @@ impl Inquiry<'_> {
         Ok(series)
     }
 
-    /// The body of a public answer.
-    fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>> {
-        let path_and_query = path_and_query.to_owned();
-        let (method, headers, body) = (Method::Get, Vec::new(), String::new());
-        let reply = self.client.call(&Request { method, path_and_query, headers, body })?;
-        ensure!(reply.status == 200, "the venue answered with HTTP status {}", reply.status);
-        Ok(reply.body)
-    }
-
     /// A node that is started again and again is told to wait: then it waits.
     pub(super) fn ask(&self, call: &Call) -> Result<Answer> {
         let mut tries = 0;
@@ -165,6 +145,35 @@ impl Inquiry<'_> {
         let mut decoder = Decoder::new(&Instruments::default());
         Ok(keel_gateway::rest::parse(call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |_| {}))
     }
+}
+
+/// Every page of the venue's list: the rows that are wanted, and those of them whose numbers do not fit.
+pub(super) fn list(
+    client: &Client,
+    wanted: impl Fn(&Symbol) -> bool,
+) -> Result<(Vec<Instrument>, Vec<(Symbol, listing::RowError)>)> {
+    let (mut rows, mut refused, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    for _ in 0..MAX_PAGES {
+        let body = fetch(client, &listing::path_and_query(&cursor))?;
+        let page = listing::parse(&body)
+            .map_err(|why| anyhow::anyhow!("the venue's list of instruments was refused or not understood: {why:?}"))?;
+        rows.extend(page.rows.into_iter().filter(|row| wanted(&row.symbol)));
+        refused.extend(page.refused.into_iter().filter(|(symbol, _)| wanted(symbol)));
+        if page.cursor.is_empty() {
+            return Ok((rows, refused));
+        }
+        cursor = page.cursor;
+    }
+    bail!("the venue's list of instruments does not end after {MAX_PAGES} pages");
+}
+
+/// The body of a public answer.
+fn fetch(client: &Client, path_and_query: &str) -> Result<Vec<u8>> {
+    let path_and_query = path_and_query.to_owned();
+    let reply =
+        client.call(&Request { method: Method::Get, path_and_query, headers: Vec::new(), body: String::new() })?;
+    ensure!(reply.status == 200, "the venue answered with HTTP status {}", reply.status);
+    Ok(reply.body)
 }
 
 fn with_fees(symbol: Symbol, rows: &[Instrument], fees: &[Fee]) -> Result<Instrument> {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The hops from bytes to bytes, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
+    /// In the kernel, from its receive stamp to our read; only where the socket gives stamps.
+    Kernel,
     /// Socket read to facts on the market ring.
     Decode,
     /// On the market ring.
@@ -34,7 +36,8 @@ pub enum Hop {
 
 impl Hop {
     /// All of them, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Kernel,
         Self::Decode,
         Self::Queue,
         Self::Decide,
@@ -51,6 +54,7 @@ impl Hop {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Kernel => "kernel",
             Self::Decode => "decode",
             Self::Queue => "queue",
             Self::Decide => "decide",

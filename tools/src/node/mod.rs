@@ -28,6 +28,8 @@ pub mod rest;
 pub mod restart;
 pub mod run;
 pub mod scenarios;
+pub mod scout;
+mod stamp;
 pub mod thread;
 pub mod wire;
 

@@ -12,7 +12,7 @@ use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::door::Door;
 use super::engine::{EngineAgent, Petition, TimedLog};
-use super::feed::FeedAgent;
+use super::feed::{FeedAgent, Lines, Means};
 use super::genesis::{Character, Genesis};
 use super::heritage::Heritage;
 use super::http::Http;
@@ -25,6 +25,7 @@ use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
 use super::restart::{Past, Succession};
+use super::scout::{Findings, Scout};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
@@ -96,6 +97,8 @@ pub struct Setup {
     pub symbols: Vec<Symbol>,
     /// How market data is subscribed and watched.
     pub feed: keel_feed::session::Config,
+    /// Over how many connections, and what else is asked about the market.
+    pub lines: Lines,
     /// The journal's directory.
     pub data_dir: PathBuf,
     /// How it is kept.
@@ -167,6 +170,7 @@ struct Common<'a> {
     hops: Arc<LiveHops>,
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
+    findings: Arc<Findings>,
     run: u32,
     genesis: Genesis,
     heritage: Heritage,
@@ -223,6 +227,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         hops,
         traffic,
         tls,
+        findings: Arc::default(),
         run,
         genesis,
         heritage,
@@ -260,7 +265,9 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
 
     let stop = Stop::default();
-    let aside: [Box<dyn Part>; 2] = [Box::new(Courier::new(client, asked_in, answered)), Box::new(door)];
+    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
+    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    aside.push(Box::new(Courier::new(client, asked_in, answered)));
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
     let (board, traffic, beat) = (common.board, common.traffic, common.beat);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
@@ -283,9 +290,20 @@ impl Common<'_> {
     }
 
     fn feed(&self, market: Producer<Timed<MarketEvent>>) -> Result<FeedAgent> {
-        let (wire, decode) = (self.wire(&self.setup.venue.public)?, self.meter(Hop::Decode));
-        let (watch, board) = (self.watch.clone(), Arc::clone(&self.board));
-        FeedAgent::new(self.setup.feed, &self.instruments, wire, market, decode, watch, board)
+        let lines = &self.setup.lines;
+        let wire = |url: &str| Ok(self.wire(url)?.stamped(lines.stamps));
+        let wires = (0..lines.connections).map(|_| wire(&self.setup.venue.public)).collect::<Result<Vec<_>>>()?;
+        let status = lines.status.as_deref().map(|url| self.wire(url)).transpose()?;
+        let (kernel, decode) = (self.meter(Hop::Kernel), self.meter(Hop::Decode));
+        let means = Means { wires, status, market, kernel, decode };
+        let (watch, board, findings) = (self.watch.clone(), Arc::clone(&self.board), Arc::clone(&self.findings));
+        FeedAgent::new(self.setup.feed, &self.instruments, means, watch, board, findings)
+    }
+
+    /// Who asks the venue for its time and its instruments, when anyone does.
+    fn scout(&self, client: &Client) -> Option<Scout> {
+        let (rounds, findings) = (self.setup.lines.rounds?, Arc::clone(&self.findings));
+        Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
     }
 
     fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
@@ -336,7 +354,7 @@ fn raise_curtain(
     clock: &Clock,
     stop: &Stop,
     mut cast: Vec<(&str, Box<dyn Part>)>,
-    aside: [Box<dyn Part>; 2],
+    aside: Vec<Box<dyn Part>>,
 ) -> Result<(Threads, Vec<Arc<AtomicU64>>)> {
     let (mut threads, mut seen) = (Vec::new(), Vec::new());
     for thread in &setup.plan.threads {

@@ -8,6 +8,7 @@
 //!   Idle --connect--> Dialing --> Shaking --> Open --error--> Broken --read--> Idle
 //! ```
 
+use super::stamp::Stamped;
 use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
@@ -66,8 +67,17 @@ impl Endpoint {
 }
 
 enum Stream {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Plain(Stamped),
+    Tls(Box<StreamOwned<ClientConnection, Stamped>>),
+}
+
+impl Stream {
+    const fn waited(&mut self) -> Option<u64> {
+        match self {
+            Self::Plain(tcp) => tcp.waited(),
+            Self::Tls(tls) => tls.sock.waited(),
+        }
+    }
 }
 
 impl Read for Stream {
@@ -136,6 +146,7 @@ pub struct Wire {
     held: bool,
     traffic: Arc<Traffic>,
     trouble: Option<String>,
+    stamps: bool,
 }
 
 impl std::fmt::Debug for Wire {
@@ -149,7 +160,20 @@ impl Wire {
     #[must_use]
     pub const fn new(endpoint: Endpoint, traffic: Arc<Traffic>) -> Self {
         let state = State::Idle;
-        Self { endpoint, state, next_address: 0, unflushed: false, held: false, traffic, trouble: None }
+        Self { endpoint, state, next_address: 0, unflushed: false, held: false, traffic, trouble: None, stamps: false }
+    }
+
+    /// The same, with the kernel asked when it received each byte.
+    #[must_use]
+    pub const fn stamped(mut self, on: bool) -> Self {
+        self.stamps = on;
+        self
+    }
+
+    /// Nanoseconds the bytes last read from the socket had waited in the kernel, once; `None` without stamps.
+    pub fn waited(&mut self) -> Option<u64> {
+        let State::Open(socket) = &mut self.state else { return None };
+        socket.get_mut().waited()
     }
 
     /// Begins a conversation; [`Self::read`] carries it on. Drops the one before.
@@ -231,6 +255,7 @@ impl Wire {
             }
         }
         let _ = tcp.set_nodelay(true);
+        let tcp = Stamped::new(tcp, self.stamps);
         let stream = match &self.endpoint.tls {
             None => Stream::Plain(tcp),
             Some((config, name)) => match ClientConnection::new(Arc::clone(config), name.clone()) {

@@ -16,6 +16,8 @@ pub mod node;
 pub mod prove;
 pub mod record;
 pub mod risk;
+#[cfg(feature = "ship")]
+pub mod ship;
 pub mod summary;
 pub mod tail;
 pub mod tape;

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
+#[cfg(feature = "ship")]
+use keel_tools::ship;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,6 +38,9 @@ enum Job {
     Prove(prove::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
+    /// Copy a journal's records into Postgres and Loki, each exactly once.
+    #[cfg(feature = "ship")]
+    Ship(ship::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
     /// Record the public stream as a tape.
@@ -67,6 +72,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
         Job::Archive(args) => archive::run(args),
+        #[cfg(feature = "ship")]
+        Job::Ship(args) => ship::run(args),
         Job::Decode(args) => decode::run(args),
         Job::Record(args) => record::run(args),
     }

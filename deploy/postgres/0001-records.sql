@@ -113,7 +113,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   part text := format('%s_%s_%s', of_table, to_char(of_day, 'YYYYMMDD'), of_instance);
 BEGIN
-  IF to_regclass(format('keel.%I', part)) IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'keel'::regnamespace AND relname = part) THEN
     RETURN;
   END IF;
   IF NOT EXISTS (SELECT FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE c.relnamespace = 'keel'::regnamespace
@@ -121,7 +121,7 @@ BEGIN
     RAISE EXCEPTION 'keel.% is not a table of records', of_table USING ERRCODE = 'undefined_table';
   END IF;
   PERFORM pg_advisory_xact_lock(hashtext('keel.partition'));
-  IF to_regclass(format('keel.%I', part)) IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'keel'::regnamespace AND relname = part) THEN
     RETURN;
   END IF;
   EXECUTE format('CREATE TABLE keel.%I PARTITION OF keel.%I FOR VALUES FROM (%s, %L) TO (%s, %L)',

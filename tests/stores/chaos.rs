@@ -6,8 +6,7 @@ use crate::keel::{finish, signal, text};
 use crate::postgres::Postgres;
 use crate::proxy::Proxy;
 use crate::ship::{begin, follow, is_whole, once, shipped};
-use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -22,16 +21,6 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Ends a shipper that follows, in good order; gives what it said.
-fn end(child: Child, log: &Path) -> String {
-    signal(&child, "TERM");
-    let output = child.wait_with_output().unwrap();
-    let said = std::fs::read_to_string(log).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-    said
-}
-
 /// A number that changes from run to run: where exactly things break must not matter.
 fn luck(sides: u64) -> u64 {
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
@@ -40,7 +29,8 @@ fn luck(sides: u64) -> u64 {
 
 /// Is a COPY of the shipper under way?
 fn is_copying(server: &Postgres) -> bool {
-    let asked = server.psql(&["-c", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY keel.%' AND state = 'active'"]);
+    let asked = server
+        .psql(&["-c", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY keel.%' AND state = 'active'"]);
     let output = { asked }.output().unwrap();
     text(&output.stdout).trim().parse::<u64>().is_ok_and(|count| count > 0)
 }
@@ -77,11 +67,16 @@ fn killed_in_the_middle_of_a_copy_twenty_times() {
     history.close();
     let records = 3 + 60_000 + 20 * 6_000 + 1;
     wait_for("the end", || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") == records);
-    let said = end(child, &log);
-    assert!(said.contains("alarm raised: postgres unreachable") && said.contains("alarm cleared: postgres unreachable"), "{said}");
+    let said = child.end();
+    assert!(
+        said.contains("alarm raised: postgres unreachable") && said.contains("alarm cleared: postgres unreachable"),
+        "{said}"
+    );
     assert!(in_copy >= 10, "only {in_copy} of {kills} kills met a COPY");
     let rows = is_whole(dir.path(), &server, records);
-    println!("{rows} rows of {records} records crossed; the server was killed {kills} times, {in_copy} times within a COPY");
+    println!(
+        "{rows} rows of {records} records crossed; the server was killed {kills} times, {in_copy} times within a COPY"
+    );
 }
 
 #[test]
@@ -120,20 +115,22 @@ fn stopped_is_noticed_and_what_it_finishes_later_counts_once() {
     let log = dir.path().join("log");
     let child = follow(dir.path(), &server.url(), &log, &["--batch", "500", "--patience", "2"]);
     for _ in 0..3 {
-        wait_for("a COPY", || is_copying(&server) || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") > 0);
+        wait_for("a COPY", || {
+            is_copying(&server) || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") > 0
+        });
         std::thread::sleep(Duration::from_micros(luck(30_000)));
         server.pause();
         history.many(5_000);
         history.settle();
         std::thread::sleep(Duration::from_millis(4_000));
-        let said = std::fs::read_to_string(&log).unwrap();
+        let said = child.said();
         assert!(said.contains("no answer within 2 s") || said.contains("unreachable"), "{said}");
         server.resume();
     }
     history.close();
     let records = 3 + 30_000 + 15_000 + 1;
     wait_for("the end", || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") == records);
-    let said = end(child, &log);
+    let said = child.end();
     assert!(said.contains("alarm cleared: postgres unreachable"), "{said}");
     let rows = is_whole(dir.path(), &server, records);
     println!("{rows} rows of {records} records crossed; the server was stopped 3 times for 4 s");
@@ -158,17 +155,18 @@ fn a_full_disk_holds_things_up_until_there_is_room() {
     server.own(&space);
     std::fs::write(&ballast, vec![1; 18 << 20]).unwrap();
     server.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", space.display()));
-    server.sql("GRANT CREATE ON TABLESPACE small TO keel_owner; ALTER DATABASE postgres SET default_tablespace = small");
+    server
+        .sql("GRANT CREATE ON TABLESPACE small TO keel_owner; ALTER DATABASE postgres SET default_tablespace = small");
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path(), 23, 50_000);
     let log = dir.path().join("log");
     let child = follow(dir.path(), &server.url(), &log, &["--batch", "5000"]);
-    wait_for("the alarm", || std::fs::read_to_string(&log).unwrap().contains("alarm raised: postgres full: 53100"));
+    wait_for("the alarm", || child.said().contains("alarm raised: postgres full: 53100"));
     let stuck = server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor");
     assert!(stuck < 50_004);
     std::fs::remove_file(&ballast).unwrap();
     wait_for("the end", || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") == 50_004);
-    let said = end(child, &log);
+    let said = child.end();
     assert!(said.contains("alarm cleared: postgres full"), "{said}");
     let rows = is_whole(dir.path(), &server, 50_004);
     println!("{rows} rows of 50004 records crossed; the disk was full at record {stuck}");
@@ -209,7 +207,7 @@ fn an_older_copy_that_takes_over_is_brought_up_to_date() {
     server.begin();
     history.close();
     wait_for("the end", || server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor") == 20_004);
-    end(child, &log);
+    child.end();
     let rows = is_whole(dir.path(), &server, 20_004);
     println!("{rows} rows of 20004 records stand in the copy that took over");
 }

@@ -1,5 +1,6 @@
 //! Journals to ship: every kind of record, from a seed, with the awkward values a venue and a bad day can produce.
 
+use keel_core::agent::Agent;
 use keel_core::event::{
     Ack, Bar, BookUpdate, Command, Difference, Fill, Flag, Health, Kind, Link, NotSized, Op, Order, OrderUpdate,
     Origin, Reconciliation, Record, Sent, Side, Start, Stop, Ticker, Timer, Trade, VenuePosition, VenueStatus, Wallet,
@@ -9,7 +10,6 @@ use keel_core::instrument::Instrument;
 use keel_core::permit::Log;
 use keel_core::units::{Mono, Notional, Now, Px, Qty, Wall};
 use keel_journal::{Keeper, Options, Writer};
-use keel_core::agent::Agent;
 use std::path::Path;
 
 /// 2026-11-20T12:00:00Z
@@ -99,7 +99,8 @@ impl History {
         let venue = Text::new(format!("{roll:010x}-{:04x}", roll % 65_536).as_bytes()).unwrap();
         let ts = Wall::from_nanos(self.wall - 5_000_000);
         let origin = Origin { ts, seq: roll, ..Origin::default() };
-        let order = Order { client, px, qty, instrument, strategy: StrategyId(1), side: Side::Sell, ..Order::default() };
+        let order =
+            Order { client, px, qty, instrument, strategy: StrategyId(1), side: Side::Sell, ..Order::default() };
         match roll / 8 % 48 {
             0..=15 => self.fact(&BookUpdate::empty(instrument, 50, origin, roll)),
             16..=25 => self.fact(&Trade {
@@ -113,15 +114,49 @@ impl History {
                 last: Flag::Yes,
                 pad: [0; 2],
             }),
-            26..=28 => self.fact(&Ticker { origin, mark: px, index: px, funding_rate: -12, instrument, ..Ticker::default() }),
+            26..=28 => {
+                self.fact(&Ticker { origin, mark: px, index: px, funding_rate: -12, instrument, ..Ticker::default() })
+            }
             29 => self.fact(&Timer::default()),
-            30..=32 => self.fact(&OrderUpdate { client, px, qty, avg_px: px, venue, updated: ts, instrument, ..OrderUpdate::default() }),
-            33..=34 => self.fact(&Fill { client, px, qty, fee: value, pnl: value, ts, seq: roll, exec: venue, venue, instrument, ..Fill::default() }),
+            30..=32 => self.fact(&OrderUpdate {
+                client,
+                px,
+                qty,
+                avg_px: px,
+                venue,
+                updated: ts,
+                instrument,
+                ..OrderUpdate::default()
+            }),
+            33..=34 => self.fact(&Fill {
+                client,
+                px,
+                qty,
+                fee: value,
+                pnl: value,
+                ts,
+                seq: roll,
+                exec: venue,
+                venue,
+                instrument,
+                ..Fill::default()
+            }),
             35..=36 => self.fact(&Ack { client, venue, ts, code: -1, op: Op::Cancel, ..Ack::default() }),
             37..=38 => self.fact(&Sent { client, ticks: roll, op: Op::New, ..Sent::default() }),
             39 => self.fact(&NotSized { order }),
-            40 => self.fact(&VenuePosition { size: qty, entry: px, unrealised: value, instrument, ..VenuePosition::default() }),
-            41 => self.fact(&Wallet { equity: Notional::from_raw(i64::MAX), balance: Notional::from_raw(-i64::MAX), ts, ..Wallet::default() }),
+            40 => self.fact(&VenuePosition {
+                size: qty,
+                entry: px,
+                unrealised: value,
+                instrument,
+                ..VenuePosition::default()
+            }),
+            41 => self.fact(&Wallet {
+                equity: Notional::from_raw(i64::MAX),
+                balance: Notional::from_raw(-i64::MAX),
+                ts,
+                ..Wallet::default()
+            }),
             42 => self.fact(&Difference { client, ours: money, theirs: -money, instrument, ..Difference::default() }),
             43 => {
                 let author = Text::new(b"operator:ann").unwrap();
@@ -176,7 +211,21 @@ fn bar(px: Px, origin: Origin) -> Bar {
     let (volume, turnover, wall) = (Qty::from_raw(5), Notional::from_raw(6), Wall::from_nanos(NOON));
     let (instrument, minutes, confirmed) = (InstrumentId(0), 1, Flag::Yes);
     let (open, high, low, close) = (px, px, px, px);
-    Bar { origin, start: wall, end: wall, open, high, low, close, volume, turnover, instrument, minutes, confirmed, pad: [0; 3] }
+    Bar {
+        origin,
+        start: wall,
+        end: wall,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        turnover,
+        instrument,
+        minutes,
+        confirmed,
+        pad: [0; 3],
+    }
 }
 
 /// A closed journal of `count` records of every kind.

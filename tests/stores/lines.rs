@@ -1,11 +1,12 @@
 //! Lines in Loki: the double first, and a real server where `KEEL_LOKI` names one.
 
 use crate::history::{History, NOON, journal};
-use crate::keel::{command, finish, signal, start, text};
+use crate::keel::{finish, start, text};
 use crate::loki::{Door, Loki, certificate, get};
 use crate::postgres::free_port;
+use crate::ship::{Following, following};
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Output};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -36,15 +37,8 @@ fn is_whole(dir: &Path, url: &str, records: u64) -> u64 {
     found["rows"].as_u64().unwrap() - found["quarantined"].as_u64().unwrap()
 }
 
-fn follow(dir: &Path, url: &str, log: &Path, more: &[&str]) -> Child {
-    let dir = dir.to_str().unwrap();
-    let log = std::fs::File::create(log).unwrap();
-    command(&[&["ship", "--loki", url, "--longest-pause", "1", dir], more].concat())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap()
+fn follow(dir: &Path, url: &str, log: &Path, more: &[&str]) -> Following {
+    following(&[&["ship", "--loki", url, dir.to_str().unwrap(), "--longest-pause", "1"], more].concat(), log)
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -121,22 +115,27 @@ fn cut_refused_and_restarted_twenty_times_in_the_middle_of_a_batch() {
     history.close();
     let records = 3 + 44_000 + 1;
     wait_for("the end", || {
-        let file = std::fs::read_dir(dir.path().join("ship")).into_iter().flatten().flatten().find(|entry| {
-            entry.path().extension().is_some_and(|end| end == "json")
-        });
+        let file = std::fs::read_dir(dir.path().join("ship"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|entry| entry.path().extension().is_some_and(|end| end == "json"));
         file.and_then(|file| std::fs::read_to_string(file.path()).ok())
             .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
             .is_some_and(|saved| saved["seq"] == records)
     });
-    signal(&child, "TERM");
-    assert!(child.wait_with_output().unwrap().status.success());
-    let said = std::fs::read_to_string(&log).unwrap();
-    assert!(said.contains("alarm raised: loki unreachable") && said.contains("alarm cleared: loki unreachable"), "{said}");
+    let said = child.end();
+    assert!(
+        said.contains("alarm raised: loki unreachable") && said.contains("alarm cleared: loki unreachable"),
+        "{said}"
+    );
     let (again, cuts) = (loki.knobs.again.load(Ordering::Relaxed), loki.knobs.cuts.load(Ordering::Relaxed));
     assert!(cuts >= 8, "{cuts}");
     let lines = is_whole(dir.path(), &loki.url(), records);
     assert_eq!(loki.lines(), lines);
-    println!("{lines} lines of {records} records crossed; {cuts} connections were cut, {again} lines came twice and stand once");
+    println!(
+        "{lines} lines of {records} records crossed; {cuts} connections were cut, {again} lines came twice and stand once"
+    );
 }
 
 #[test]
@@ -154,8 +153,8 @@ fn what_loki_will_not_have_is_kept_in_a_file_with_the_reason() {
     let loki = Loki::start();
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path(), 44, 2_000);
-    let odd = ["\"record\":700,", "\"record\":701,", "\"record\":1500,"];
-    loki.knobs.odd.lock().unwrap().extend(odd.map(str::to_owned));
+    let odd = (700..730).flat_map(|seq| [format!("\"record\":{seq},"), format!("\"record\":{seq}}}")]);
+    loki.knobs.odd.lock().unwrap().extend(odd);
     let output = once(dir.path(), &loki.url(), &[]);
     shipped(&output);
     let kept = std::fs::read_to_string(dir.path().join("ship/loki-quarantine.jsonl")).unwrap_or_default();
@@ -187,7 +186,10 @@ fn lines_that_were_lost_are_sent_again_late_ones_into_their_own_stream() {
     for stream in loki.store.lock().unwrap().streams.values_mut() {
         let before = stream.len();
         let mut at = 0;
-        stream.retain(|_| { at += 1; !(10..40).contains(&at) });
+        stream.retain(|_| {
+            at += 1;
+            !(10..40).contains(&at)
+        });
         lost += before - stream.len();
     }
     let found = check(dir.path(), &loki.url(), &[]);
@@ -209,11 +211,15 @@ fn tenant_password_and_certificate_are_asked_for_and_their_lack_is_named() {
     };
     let (ca, secret, wrong) = (file("ca.pem", &authority), file("secret", "open sesame\n"), file("wrong", "x"));
     let other = file("other.pem", &certificate().1);
-    let door = Door { tenant: Some("desk"), authorization: Some("Basic YWRhOm9wZW4gc2VzYW1l"), tls: Some(tls), version: None };
+    let door =
+        Door { tenant: Some("desk"), authorization: Some("Basic YWRhOm9wZW4gc2VzYW1l"), tls: Some(tls), version: None };
     let loki = Loki::behind(door);
     let url = format!("https://127.0.0.1:{}", loki.port);
     for (args, words) in [
-        (vec!["--loki-ca", &other, "--loki-tenant", "desk", "--loki-user", "ada", "--loki-secret", &secret], "certificate"),
+        (
+            vec!["--loki-ca", &other, "--loki-tenant", "desk", "--loki-user", "ada", "--loki-secret", &secret],
+            "certificate",
+        ),
         (vec!["--loki-ca", &ca, "--loki-user", "ada", "--loki-secret", &secret], "no org id"),
         (vec!["--loki-ca", &ca, "--loki-tenant", "desk", "--loki-user", "ada", "--loki-secret", &wrong], "who are you"),
     ] {
@@ -257,8 +263,7 @@ fn lag_and_alarms_are_there_for_a_scrape() {
     let page = get(port, "/metrics");
     assert!(page.contains("keel_ship_cursor{store=\"loki\"} 3004"), "{page}");
     assert!(page.contains("keel_ship_oldest_unshipped_seconds{store=\"loki\"} 0"), "{page}");
-    signal(&child, "TERM");
-    assert!(child.wait_with_output().unwrap().status.success());
+    child.end();
 }
 
 #[test]

@@ -200,9 +200,7 @@ fn answer(request: &Request, store: &Mutex<Store>, knobs: &Knobs, door: &Door) -
     match request.path.split('?').next().unwrap() {
         "/loki/api/v1/push" => push(request, store, knobs),
         "/loki/api/v1/query_range" => query(request, store),
-        "/loki/api/v1/status/buildinfo" => {
-            (200, format!("{{\"version\":\"{}\"}}", door.version.unwrap_or("3.7.6")))
-        }
+        "/loki/api/v1/status/buildinfo" => (200, format!("{{\"version\":\"{}\"}}", door.version.unwrap_or("3.7.6"))),
         _ => (404, "404 page not found".to_owned()),
     }
 }

@@ -7,11 +7,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests watch the clock from outside")]
 #![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
+mod chaos;
+mod history;
 #[path = "../cases/keel.rs"]
 #[allow(dead_code, reason = "shared with the other cases, which use the rest")]
 mod keel;
-mod chaos;
-mod history;
 mod lines;
 mod loki;
 mod postgres;

@@ -1,4 +1,4 @@
-//! A Postgres of our own: initialised in a directory of the test, on loopback, stopped by its process group.
+//! A Postgres of our own: initialised in a directory of the test, on loopback, stopped by the numbers of its processes.
 //!
 //! initdb refuses to run as root, so root becomes the user `postgres`, or `nobody` where there is none.
 
@@ -151,10 +151,25 @@ impl Postgres {
         }
     }
 
+    /// To the server and each of its processes, which are groups of their own; the parent first, so that it starts no more.
     fn signal(&self, name: &str) {
-        let group = format!("-{}", self.child.as_ref().unwrap().id());
-        let sent = Command::new("kill").args([&format!("-{name}"), "--", &group]).stderr(Stdio::null()).status();
-        assert!(sent.unwrap().success(), "signal {name} to {group}");
+        let parent = self.child.as_ref().unwrap().id().to_string();
+        let send =
+            |id: &str| Command::new("kill").args([&format!("-{name}"), id]).stderr(Stdio::null()).status().unwrap();
+        let children = || text(&Command::new("ps").args(["--ppid", &parent, "-o", "pid="]).output().unwrap().stdout);
+        if name == "KILL" {
+            // stopped first: it must not notice one end before the other
+            assert!(Command::new("kill").args(["-STOP", &parent]).status().unwrap().success());
+        }
+        let own = children();
+        let order: Vec<&str> = if name == "KILL" {
+            own.split_whitespace().chain([parent.as_str()]).collect()
+        } else {
+            [parent.as_str()].into_iter().chain(own.split_whitespace()).collect()
+        };
+        for id in order {
+            send(id);
+        }
     }
 
     /// The whole server at once, as a power cut ends it.
@@ -222,10 +237,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let group = format!("-{}", child.id());
-            let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-            let _ = child.wait();
+        if self.child.is_some() {
+            self.kill();
         }
     }
 }

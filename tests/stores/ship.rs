@@ -1,8 +1,8 @@
 //! `keel ship` as a person calls it.
 
-use crate::keel::{command, finish, start, text};
+use crate::keel::{command, finish, signal, start, text};
 use crate::postgres::Postgres;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
 /// Ships what is there into Postgres, with short waits.
@@ -17,15 +17,49 @@ pub fn begin(dir: &Path, url: &str, more: &[&str]) -> Child {
 }
 
 /// The same, its words kept in files.
-pub fn follow(dir: &Path, url: &str, log: &Path, more: &[&str]) -> Child {
-    let dir = dir.to_str().unwrap();
-    let log = std::fs::File::create(log).unwrap();
-    command(&[&["ship", "--postgres", url, "--longest-pause", "1", "--json", dir], more].concat())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap()
+pub fn follow(dir: &Path, url: &str, log: &Path, more: &[&str]) -> Following {
+    following(&[&["ship", "--postgres", url, dir.to_str().unwrap(), "--longest-pause", "1"], more].concat(), log)
+}
+
+/// A shipper that follows; ended when the test is, whichever way.
+pub struct Following {
+    child: Option<Child>,
+    log: PathBuf,
+}
+
+pub fn following(args: &[&str], log: &Path) -> Following {
+    let file = std::fs::File::create(log).unwrap();
+    let child = command(args).stdout(file.try_clone().unwrap()).stderr(file).stdin(Stdio::null()).spawn().unwrap();
+    Following { child: Some(child), log: log.to_path_buf() }
+}
+
+impl Following {
+    /// What it said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Ends it in good order; gives what it said.
+    pub fn end(mut self) -> String {
+        let child = self.child.take().unwrap();
+        signal(&child, "TERM");
+        let output = child.wait_with_output().unwrap();
+        let said = self.said();
+        assert!(output.status.success() && !said.contains("panicked"), "{said}");
+        said
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            if std::thread::panicking() {
+                eprintln!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+            }
+        }
+    }
 }
 
 pub fn shipped(output: &Output) {
@@ -60,7 +94,23 @@ pub fn records_shipped(server: &Postgres) -> u64 {
 
 /// Every table of records.
 pub const TABLES: [&str; 19] = [
-    "quarantine", "run_start", "run_stop", "instrument", "command", "decision", "not_sized", "sent", "ack",
-    "order_update", "fill", "venue_position", "wallet", "link", "reconciliation", "difference", "health",
-    "venue_status", "bar",
+    "quarantine",
+    "run_start",
+    "run_stop",
+    "instrument",
+    "command",
+    "decision",
+    "not_sized",
+    "sent",
+    "ack",
+    "order_update",
+    "fill",
+    "venue_position",
+    "wallet",
+    "link",
+    "reconciliation",
+    "difference",
+    "health",
+    "venue_status",
+    "bar",
 ];

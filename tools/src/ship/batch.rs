@@ -3,12 +3,12 @@
 //! In: a source, how much at most. Out: a [`Batch`]. Never: a record left out. Each one is a row of its table, or a row
 //! of the quarantine, or counted and hashed in the span that every batch ends with.
 
+use super::source::Source;
 use super::table::{MARKET, SPAN, hash_of, place, table_of, tables};
 use super::wire::{HEADER, Row, TRAILER, day};
 use keel_core::event::{BookUpdate, Kind, Liquidation, Ticker, Trade, read};
 use keel_core::units::Px;
 use keel_journal::history::Hash;
-use super::source::Source;
 use keel_journal::{Damage, Entry};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};

@@ -158,10 +158,19 @@ fn compare(copier: &Copier, runtime: &Runtime) -> Result<Findings> {
 impl Check<'_> {
     /// The boundaries of the spans and the quarantine, as the database has them.
     fn learn(&mut self, cursor: u64) -> Result<()> {
+        let oldest = Source::after(self.dir, 0)?.peek()?.unwrap_or(u64::MAX);
         let (instance, last) = (self.session.instance, cursor.cast_signed());
-        let spans = "SELECT seq FROM keel.span WHERE instance = $1 AND seq <= $2 ORDER BY seq";
+        let spans = "SELECT first_seq, seq FROM keel.span WHERE instance = $1 AND seq <= $2 ORDER BY seq";
         let spans = self.runtime.block_on(self.session.query(spans, &[&instance, &last]))?;
-        self.ends = spans.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect();
+        for row in &spans {
+            let [first, end] = [0, 1].map(|at| row.get::<_, i64>(at).cast_unsigned());
+            // where a span is missing, the next one says where it ended
+            let before = self.ends.last().copied().unwrap_or(0);
+            if before + 1 < first && first <= end && (before > 0 || oldest < first) {
+                self.ends.push(first - 1);
+            }
+            self.ends.push(end);
+        }
         if self.ends.last() != Some(&cursor) && cursor > 0 {
             self.ends.push(cursor);
         }
@@ -225,7 +234,8 @@ impl Check<'_> {
             self.findings.rows += ours.values().map(|(rows, _)| rows).sum::<u64>();
             self.findings.ranges += ours.len() as u64;
             let ranges: BTreeSet<u64> = ours.keys().chain(theirs.keys()).copied().collect();
-            suspect.extend(ranges.iter().filter(|range| ours.get(range) != theirs.get(range)).map(|range| (at, *range)));
+            suspect
+                .extend(ranges.iter().filter(|range| ours.get(range) != theirs.get(range)).map(|range| (at, *range)));
         }
         if suspect.is_empty() { Ok(()) } else { self.look_closer(stretch, &suspect, ends) }
     }
@@ -309,13 +319,18 @@ impl Check<'_> {
         }
         let (first, last) = (self.findings.first.cast_signed(), self.findings.last.cast_signed());
         for (at, table) in tables().iter().enumerate() {
-            let text = format!("SELECT count(*) FROM keel.{} WHERE instance = $1 AND seq BETWEEN $2 AND $3", table.name);
+            let text =
+                format!("SELECT count(*) FROM keel.{} WHERE instance = $1 AND seq BETWEEN $2 AND $3", table.name);
             let rows = self.runtime.block_on(self.session.query(&text, &[&self.session.instance, &first, &last]))?;
             let have = rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned());
             let known = self.totals[at] + self.findings.extra;
             if have > known {
                 self.findings.extra += have - known;
-                self.findings.named.push(format!("keel.{}: {} rows under a day that is not theirs", table.name, have - known));
+                self.findings.named.push(format!(
+                    "keel.{}: {} rows under a day that is not theirs",
+                    table.name,
+                    have - known
+                ));
             }
         }
         Ok(())

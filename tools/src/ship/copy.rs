@@ -146,9 +146,8 @@ impl Copier {
         self.line.clear(&[Alarm::Denied, Alarm::Schema, Alarm::Identity]);
         let cursor = runtime.block_on(session.cursor())?;
         self.line.with(|progress| progress.cursor = Some(cursor));
-        let other = |why: &str| {
-            End::Fault(Fault::Identity(format!("record {} of {} {why}", cursor.seq, self.identity.name)))
-        };
+        let other =
+            |why: &str| End::Fault(Fault::Identity(format!("record {} of {} {why}", cursor.seq, self.identity.name)));
         match Source::agreement(&self.dir, &cursor)? {
             Agreement::Same => {}
             Agreement::Other => return Err(other("is another one there than in this journal")),
@@ -210,17 +209,14 @@ impl Copier {
     /// Waits for a batch on its way.
     fn land(&self, runtime: &Arc<Runtime>, flight: Flight, manners: &mut Manners) -> Result<Session, Fault> {
         let Flight { handle, first, last, records, rows, quarantined, single } = flight;
-        let (session, outcome) = runtime
-            .block_on(handle)
-            .map_err(|why| Fault::Down(format!("the sender ended: {why}")))?;
+        let (session, outcome) =
+            runtime.block_on(handle).map_err(|why| Fault::Down(format!("the sender ended: {why}")))?;
         match outcome {
             Ok(()) => {}
             Err(fault @ Fault::Rows(_)) => {
                 self.line.with(|progress| progress.oldest = first.wall);
                 let there = match single {
-                    Some((mark, table)) if fault.is_duplicate() => {
-                        runtime.block_on(session.holds(table, mark))?
-                    }
+                    Some((mark, table)) if fault.is_duplicate() => runtime.block_on(session.holds(table, mark))?,
                     _ => false,
                 };
                 return Err(manners.narrow(fault, rows, single.map(|(mark, _)| mark.seq), there));

@@ -53,15 +53,26 @@ impl CursorFile {
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         let path = dir.join(format!("{store}-{}.json", &hex(&Sha256::digest(address))[..8]));
         let saved = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice::<Saved>(&bytes)
-                .with_context(|| format!("{} is no cursor of this version; without it all is sent again", path.display()))?,
+            Ok(bytes) => serde_json::from_slice::<Saved>(&bytes).with_context(|| {
+                format!("{} is no cursor of this version; without it all is sent again", path.display())
+            })?,
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
                 Saved { version: VERSION, journal: journal.to_owned(), ..Saved::default() }
             }
             Err(why) => return Err(why).with_context(|| format!("reading {}", path.display())),
         };
-        ensure!(saved.version == VERSION, "{} is of version {}, this keel reads {VERSION}", path.display(), saved.version);
-        ensure!(saved.journal == journal, "{} is the cursor of journal {}, not of {journal}", path.display(), saved.journal);
+        ensure!(
+            saved.version == VERSION,
+            "{} is of version {}, this keel reads {VERSION}",
+            path.display(),
+            saved.version
+        );
+        ensure!(
+            saved.journal == journal,
+            "{} is the cursor of journal {}, not of {journal}",
+            path.display(),
+            saved.journal
+        );
         Ok(Self { path, saved })
     }
 

@@ -32,7 +32,13 @@ impl Pages<'_> {
         while self.page.is_empty() && self.next < self.end {
             let end = self.end.min(self.next.saturating_add(WINDOW));
             let (from, to, limit) = (self.next.to_string(), end.to_string(), PAGE.to_string());
-            let query = [("query", self.query.as_str()), ("start", &from), ("end", &to), ("limit", &limit), ("direction", "forward")];
+            let query = [
+                ("query", self.query.as_str()),
+                ("start", &from),
+                ("end", &to),
+                ("limit", &limit),
+                ("direction", "forward"),
+            ];
             let answer = self.pusher.address.get("/loki/api/v1/query_range", &query)?;
             let told: Value = serde_json::from_str(&answer.body).context("Loki's answer is no JSON")?;
             let streams = told["data"]["result"].as_array().context("Loki's answer has no result")?;

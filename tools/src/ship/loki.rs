@@ -100,7 +100,8 @@ impl Address {
             bail!("--loki {base}: like https://loki.example:3100");
         }
         let host = base.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or(""));
-        let local = |host: &str| host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let local =
+            |host: &str| host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if login.is_some() && host.is_some_and(|host| !local(host)) {
             bail!("--loki {base}: a password goes over https:// alone");
         }
@@ -142,12 +143,14 @@ impl Address {
 
     /// Does this server keep names and values beside a line? Since 2.9 it may; before, it would refuse them.
     fn keeps_metadata(&self) -> Result<bool, Fault> {
-        let answer = Self::heard(self.headers(self.agent.get(format!("{}/loki/api/v1/status/buildinfo", self.base))).call())?;
+        let answer =
+            Self::heard(self.headers(self.agent.get(format!("{}/loki/api/v1/status/buildinfo", self.base))).call())?;
         if answer.status != 200 {
             answer.judge()?;
         }
         let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let mut numbers = told["version"].as_str().unwrap_or("").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let mut numbers =
+            told["version"].as_str().unwrap_or("").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         Ok((numbers.next(), numbers.next()) >= (Some(3), Some(0)))
     }
 }
@@ -336,9 +339,12 @@ impl Pusher {
             Agreement::Same => Ok(()),
             Agreement::Other => Err(other("is another one than in this journal").into()),
             Agreement::Ahead => Err(other("is past the end of this journal").into()),
-            Agreement::Gone(oldest) => {
-                Err(Fault::Identity(format!("records {} to {} are gone from the journal unshipped", mark.seq + 1, oldest - 1)).into())
-            }
+            Agreement::Gone(oldest) => Err(Fault::Identity(format!(
+                "records {} to {} are gone from the journal unshipped",
+                mark.seq + 1,
+                oldest - 1
+            ))
+            .into()),
         }
     }
 
@@ -367,7 +373,7 @@ impl Pusher {
             match self.address.push(&push::compress(&push::encode(&streams, part))) {
                 Ok(()) => {
                     at += part.len();
-                    *most = (*most * 2).min(LINES);
+                    *most = (*most + 1 + *most / 16).min(LINES);
                 }
                 Err(fault @ Fault::Rows(_)) if part.len() == 1 => {
                     self.line.raise(Alarm::Refused, &fault.to_string());
@@ -376,6 +382,14 @@ impl Pusher {
                     *most = 1;
                 }
                 Err(Fault::Rows(_)) => *most = (part.len() / 2).max(1),
+                // larger than what the server takes at once: it would never pass as it is
+                Err(fault @ Fault::Full(_)) if part.len() > 1 => {
+                    *most = part.len() / 2;
+                    self.line.with(|progress| progress.retries += 1);
+                    if self.wait.pause(1) {
+                        return Err(fault.into());
+                    }
+                }
                 Err(fault) => {
                     *most = (part.len() / 2).max(1);
                     return Err(fault.into());

@@ -250,6 +250,9 @@ fn summarise(status: &Status) {
     for line in &status.lines {
         let now = line.get();
         let cursor = now.cursor.map_or_else(|| "nowhere yet".to_owned(), |mark| format!("at record {}", mark.seq));
-        println!("{}: {cursor}; {} records, {} rows, {} quarantined", line.store, now.records, now.rows, now.quarantined);
+        println!(
+            "{}: {cursor}; {} records, {} rows, {} quarantined",
+            line.store, now.records, now.rows, now.quarantined
+        );
     }
 }

@@ -47,8 +47,9 @@ impl std::fmt::Debug for Address {
 impl Address {
     /// Reads a connection string. `secret` is the password; `authority` the only one to trust, the web's roots without.
     pub fn new(url: &str, secret: Option<&str>, authority: Option<&Path>, patience: Duration) -> Result<Self> {
-        let mut config: Config =
-            url.parse().map_err(|why| anyhow::anyhow!("--postgres: {why}; like postgres://keel_ship@db.example/keel"))?;
+        let mut config: Config = url
+            .parse()
+            .map_err(|why| anyhow::anyhow!("--postgres: {why}; like postgres://keel_ship@db.example/keel"))?;
         if let Some(secret) = secret {
             config.password(secret);
         }
@@ -118,13 +119,8 @@ impl Session {
                 let _ = wire.await;
             });
             let patience = address.patience;
-            let mut session = Self {
-                client,
-                copies: vec![None; tables().len()],
-                partitions: BTreeSet::new(),
-                patience,
-                instance: 0,
-            };
+            let mut session =
+                Self { client, copies: vec![None; tables().len()], partitions: BTreeSet::new(), patience, instance: 0 };
             let limit = patience.as_millis();
             session
                 .client
@@ -134,10 +130,8 @@ impl Session {
                 ))
                 .await?;
             session.compare_schema().await?;
-            let row = session
-                .client
-                .query_one("SELECT keel.enrol($1, $2)", &[&identity.name, &identity.journal])
-                .await?;
+            let row =
+                session.client.query_one("SELECT keel.enrol($1, $2)", &[&identity.name, &identity.journal]).await?;
             session.instance = row.get(0);
             Ok(session)
         };
@@ -146,11 +140,8 @@ impl Session {
 
     /// Does the database hold the tables this program writes?
     async fn compare_schema(&self) -> Result<(), Fault> {
-        let known = self
-            .client
-            .query_one("SELECT to_regclass('keel.migration') IS NOT NULL", &[])
-            .await?
-            .get::<_, bool>(0);
+        let known =
+            self.client.query_one("SELECT to_regclass('keel.migration') IS NOT NULL", &[]).await?.get::<_, bool>(0);
         if !known {
             return Err(Fault::Schema("there is no schema keel: run deploy/postgres/apply".to_owned()));
         }
@@ -290,11 +281,10 @@ impl Session {
         for &(table, day) in days.difference(&self.partitions.clone()) {
             let date = i32::try_from(day).unwrap_or(i32::MAX);
             self.client
-                .execute("SELECT keel.partition($1, $2, DATE '1970-01-01' + $3::integer)", &[
-                    &tables()[table].name,
-                    &self.instance,
-                    &date,
-                ])
+                .execute(
+                    "SELECT keel.partition($1, $2, DATE '1970-01-01' + $3::integer)",
+                    &[&tables()[table].name, &self.instance, &date],
+                )
                 .await?;
             self.partitions.insert((table, day));
         }

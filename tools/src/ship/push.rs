@@ -90,8 +90,17 @@ mod tests {
 
     #[test]
     fn a_request_is_the_bytes_of_the_schema() {
-        let line = |stream, seq| Line { seq, stream, wall: 2_000_000_300, text: "x".repeat(200), metadata: vec![("seq", "7".to_owned())] };
-        let got = encode(&["{a=\"1\"}".to_owned(), "{a=\"2\"}".to_owned(), "{a=\"3\"}".to_owned()], &[line(2, 1), line(0, 2)]);
+        let line = |stream, seq| Line {
+            seq,
+            stream,
+            wall: 2_000_000_300,
+            text: "x".repeat(200),
+            metadata: vec![("seq", "7".to_owned())],
+        };
+        let got = encode(
+            &["{a=\"1\"}".to_owned(), "{a=\"2\"}".to_owned(), "{a=\"3\"}".to_owned()],
+            &[line(2, 1), line(0, 2)],
+        );
         // entry: time 0a 05 08 02 10 ac 02; line 12 c8 01 x..; metadata 1a 08 0a 03 seq 12 01 7
         let mut entry = vec![0x0a, 5, 0x08, 2, 0x10, 0xac, 0x02, 0x12, 0xc8, 0x01];
         entry.extend([b'x'; 200]);

@@ -12,8 +12,8 @@
 use super::wire::{Row, Type, day};
 use crate::fact::{Fields, Value, fields};
 use keel_core::event::{
-    Ack, Bar, Command, Difference, Fill, Flag, Health, Kind, Link, NotSized, OrderUpdate,
-    Reconciliation, Record, Sent, Start, Stop, VenuePosition, VenueStatus, Wallet,
+    Ack, Bar, Command, Difference, Fill, Flag, Health, Kind, Link, NotSized, OrderUpdate, Reconciliation, Record, Sent,
+    Start, Stop, VenuePosition, VenueStatus, Wallet,
 };
 use keel_core::ids::{InstrumentId, Seq};
 use keel_core::instrument::Instrument;
@@ -240,7 +240,12 @@ fn kinds() -> Vec<Spec> {
         spec("run_start", "First record of a run of the core", &[Kind::Start], &Start::default()),
         spec("run_stop", "Last record of a run that ended in good order", &[Kind::Stop], &Stop::default()),
         spec("instrument", "The instrument table of a run", &[Kind::Instrument], &Instrument::default()),
-        spec("command", "What people, alerts and timers asked, with their names", &[Kind::Command], &Command::default()),
+        spec(
+            "command",
+            "What people, alerts and timers asked, with their names",
+            &[Kind::Command],
+            &Command::default(),
+        ),
         (
             "decision",
             "Every order the gate allowed (kind 401) or refused (402): each value beside its limit",
@@ -255,7 +260,12 @@ fn kinds() -> Vec<Spec> {
         spec("venue_position", "The venue's view of a position", &[Kind::VenuePosition], &VenuePosition::default()),
         spec("wallet", "The account's money", &[Kind::Wallet], &Wallet::default()),
         spec("link", "Conversations that changed state", &[Kind::Link], &Link::default()),
-        spec("reconciliation", "Bounds of a comparison with the venue", &[Kind::Reconciliation], &Reconciliation::default()),
+        spec(
+            "reconciliation",
+            "Bounds of a comparison with the venue",
+            &[Kind::Reconciliation],
+            &Reconciliation::default(),
+        ),
         spec("difference", "Where our account and the venue's came apart", &[Kind::Difference], &Difference::default()),
         spec("health", "Verdicts on a book: waiting, synced, stale", &[Kind::Health], &Health::default()),
         spec("venue_status", "The venue's own notices", &[Kind::VenueStatus], &VenueStatus::default()),
@@ -273,7 +283,11 @@ fn common(row: &mut Row<'_>, instance: i32, entry: &Entry<'_>, hash: &Hash) {
     row.int8(bounded(entry.mono.nanos()));
     row.int8(i64::from(entry.clock_error));
     row.int2(entry.code.cast_signed());
-    if entry.cause == Seq::NONE { row.null() } else { row.int8(bounded(entry.cause.0)) }
+    if entry.cause == Seq::NONE {
+        row.null()
+    } else {
+        row.int8(bounded(entry.cause.0))
+    }
     row.bytes(hash);
 }
 

@@ -401,20 +401,27 @@ fn entry_of(bytes: &[u8]) -> Option<Entry> {
     Some((wall?, line?, metadata))
 }
 
-/// A certificate for loopback made by an authority of its own; gives the server's side and the authority's PEM.
+/// A certificate for loopback and its key, as PEM; whoever trusts the one trusts the server.
+pub fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// The server's side of such a pair, and the certificate.
 pub fn certificate() -> (Arc<rustls::ServerConfig>, String) {
-    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let (certificate, key) = pair();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![key.cert.der().clone()],
-            rustls::pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into()),
+            vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
         )
         .unwrap();
-    (Arc::new(config), key.cert.pem())
+    (Arc::new(config), certificate)
 }
 
 /// Reads a whole answer of `GET path` from a plain HTTP server.

@@ -8,6 +8,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
 mod chaos;
+mod doors;
 mod history;
 #[path = "../cases/keel.rs"]
 #[allow(dead_code, reason = "shared with the other cases, which use the rest")]
@@ -18,3 +19,4 @@ mod postgres;
 mod proxy;
 mod rows;
 mod ship;
+mod speed;

@@ -50,6 +50,21 @@ fn run(command: &mut Command) -> String {
     text(&output.stdout)
 }
 
+/// Whom the server runs as, where that is not who we are.
+fn user() -> Option<String> {
+    is_root().then(|| {
+        let known = Command::new("id").arg("postgres").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if known.unwrap().success() { "postgres" } else { "nobody" }.to_owned()
+    })
+}
+
+/// Gives a file or directory to the server's user.
+pub fn give(path: &Path) {
+    if let Some(user) = user() {
+        run(Command::new("chown").arg(user).arg(path));
+    }
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -72,10 +87,7 @@ impl Postgres {
     pub fn bare(options: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let dir = tempfile::tempdir().unwrap();
-        let user = is_root().then(|| {
-            let known = Command::new("id").arg("postgres").stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if known.unwrap().success() { "postgres" } else { "nobody" }.to_owned()
-        });
+        let user = user();
         let data = dir.path().join("data");
         std::fs::create_dir(&data).unwrap();
         if let Some(user) = &user {
@@ -225,13 +237,6 @@ impl Postgres {
 
     pub fn url_at(&self, port: u16) -> String {
         format!("postgres://shipper:correct%20horse@127.0.0.1:{port}/postgres?sslmode=disable")
-    }
-
-    /// Gives a directory to the server's user.
-    pub fn own(&self, dir: &Path) {
-        if let Some(user) = &self.user {
-            run(Command::new("chown").arg(user).arg(dir));
-        }
     }
 }
 

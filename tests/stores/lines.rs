@@ -166,7 +166,7 @@ fn what_loki_will_not_have_is_kept_in_a_file_with_the_reason() {
     assert_eq!((&found["right"], found["quarantined"].as_u64()), (&true.into(), Some(refused as u64)), "{found}");
     // lines of 8 kB are too long for this one
     let loki = Loki::start();
-    loki.knobs.max_line.store(900, Ordering::Relaxed);
+    loki.knobs.max_line.store(450, Ordering::Relaxed);
     let output = once(dir.path(), &loki.url(), &["--state", dir.path().join("other").to_str().unwrap()]);
     shipped(&output);
     assert!(text(&output.stderr).contains("max entry size exceeded"));

@@ -8,7 +8,8 @@
 //!   Entry        1 time (1 seconds, 2 nanos)   2 line   3 metadata* (1 name, 2 value)
 //! ```
 //!
-//! Why this and not JSON with gzip: see the measurement at the end of this file.
+//! Why this and not JSON with gzip: 96 kB instead of 62 for a thousand lines, in a fifth of the time (4.2 ms beside 23.4 in
+//! a development build; measured at the end of this file). What bounds a catch-up is time, not the line.
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]

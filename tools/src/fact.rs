@@ -125,6 +125,18 @@ impl Symbols {
         }
     }
 
+    /// The symbols as another process saw them.
+    #[must_use]
+    pub fn from_names(names: Vec<Option<String>>) -> Self {
+        Self { names }
+    }
+
+    /// The symbols seen so far, by row of the instrument table.
+    #[must_use]
+    pub fn names(&self) -> &[Option<String>] {
+        &self.names
+    }
+
     /// The symbol, or `#3` while it is not known.
     #[must_use]
     pub fn name(&self, id: InstrumentId) -> String {

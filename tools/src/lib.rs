@@ -25,6 +25,8 @@ pub mod record;
 pub mod replay;
 pub mod retain;
 pub mod risk;
+#[cfg(feature = "ship")]
+pub mod ship;
 pub mod summary;
 pub mod tail;
 pub mod tape;

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+#[cfg(feature = "ship")]
+use keel_tools::ship;
 use keel_tools::{
     archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, limits, live, prove,
     record, replay, retain, risk, tail, top, verify,
@@ -61,6 +63,9 @@ enum Job {
     Retain(retain::Args),
     /// Legal holds: what must not be deleted.
     Hold(retain::HoldArgs),
+    /// Copy a journal's records into Postgres and Loki, each exactly once.
+    #[cfg(feature = "ship")]
+    Ship(ship::Args),
     /// Say what recorded frames hold: messages, gaps, final books.
     Decode(decode::Args),
     /// Record the public stream as a tape.
@@ -103,6 +108,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Archive(args) => archive::run(args),
         Job::Retain(args) => retain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Hold(args) => retain::hold(args),
+        #[cfg(feature = "ship")]
+        Job::Ship(args) => ship::run(args),
         Job::Decode(args) => decode::run(args),
         Job::Record(args) => record::run(args),
     }

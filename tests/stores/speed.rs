@@ -1,0 +1,68 @@
+//! How fast, beside the floor: the same rows by psql's COPY into the same tables, in the same run.
+
+use crate::history::journal;
+use crate::loki::Loki;
+use crate::postgres::Postgres;
+use crate::ship::{TABLES, is_whole, once, shipped};
+use std::time::Instant;
+
+/// A journal of a busy hour or so; a day's backlog is more of the same.
+const RECORDS: u64 = 1_000_000;
+
+#[test]
+#[ignore = "a measurement: KEEL_BIN=target/release/keel cargo test -p keel-tests --test stores speed -- --ignored --nocapture"]
+fn backlog_beside_a_bare_copy() {
+    let Some(server) = Postgres::with(&["max_wal_size=8GB", "shared_buffers=512MB"]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path(), 70, RECORDS);
+    let since = Instant::now();
+    shipped(&once(dir.path(), &server.url(), &[]));
+    let ours = since.elapsed();
+    let rows = is_whole(dir.path(), &server, RECORDS + 4);
+    let files = tempfile::tempdir().unwrap();
+    let tables: Vec<&str> = TABLES.into_iter().chain(["span", "market"]).collect();
+    let copy = |table: &str, way: &str, name: &str| {
+        format!("\\copy {name} {way} '{}' (FORMAT binary)\n", files.path().join(table).display())
+    };
+    let psql = |script: String| {
+        let file = files.path().join("script");
+        std::fs::write(&file, script).unwrap();
+        let done = server.psql(&["-f", file.to_str().unwrap()]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    psql(tables.iter().map(|table| copy(table, "TO", &format!("(SELECT * FROM keel.{table})"))).collect());
+    // the same tables, partitions and triggers, empty
+    server.sql("DROP SCHEMA keel CASCADE");
+    server.migrate();
+    server.sql("INSERT INTO keel.instance (name, journal) VALUES ('x', repeat('0', 32))");
+    for table in &tables {
+        server.sql(&format!("SELECT keel.partition('{table}', 1, DATE '2026-11-20')"));
+    }
+    let script = tables.iter().map(|table| copy(table, "FROM", &format!("keel.{table}")));
+    let script = format!("BEGIN;\n{}COMMIT;\n", script.collect::<String>());
+    server.sql("CHECKPOINT");
+    let since = Instant::now();
+    psql(script);
+    let floor = since.elapsed();
+    let rate = |time: std::time::Duration| rows as f64 / time.as_secs_f64();
+    println!(
+        "{rows} rows of {} records: keel ship {:.0} rows/s, psql COPY of the same rows {:.0} rows/s: {:.0} %",
+        RECORDS + 4,
+        rate(ours),
+        rate(floor),
+        100.0 * rate(ours) / rate(floor)
+    );
+}
+
+#[test]
+#[ignore = "a measurement: KEEL_BIN=target/release/keel cargo test -p keel-tests --test stores speed -- --ignored --nocapture"]
+fn backlog_into_a_double_that_takes_everything() {
+    let loki = Loki::start();
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path(), 71, 300_000);
+    let dir = dir.path().to_str().unwrap();
+    let since = Instant::now();
+    shipped(&crate::keel::keel(&["ship", "--once", "--loki", &loki.url(), dir]));
+    let time = since.elapsed().as_secs_f64();
+    println!("{} lines of 300004 records: {:.0} lines/s", loki.lines(), loki.lines() as f64 / time);
+}

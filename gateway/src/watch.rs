@@ -233,7 +233,12 @@ impl Watch {
         }
         let due = now.mono.after((SECOND << entry.rounds.min(8)).min(SLOWEST));
         let decisive = entry.since.after(ABSENT_AFTER);
-        entry.due = if !entry.shown && decisive > now.mono { due.min(decisive) } else { due };
+        // the venue's memory had its time: what is left is to be told the same thrice, also by a process that lives briefly
+        entry.due = match (entry.shown, decisive > now.mono) {
+            (true, _) => due,
+            (false, true) => due.min(decisive),
+            (false, false) => now.mono.after(SOON),
+        };
         let due = entry.due;
         self.wake(due);
     }

@@ -161,11 +161,8 @@ impl Exchange {
         if now_ms < self.feeds[symbol].kline_at + KLINE_MS {
             return;
         }
-        let wanted: Vec<String> = self.kline_topics(symbol).cloned().collect();
-        if wanted.is_empty() {
-            return;
-        }
         self.feeds[symbol].kline_at = now_ms;
+        let wanted: Vec<String> = self.kline_topics(symbol).cloned().collect();
         for topic in wanted {
             for frame in self.kline_frames(symbol, &topic) {
                 self.broadcast(&topic, &frame);

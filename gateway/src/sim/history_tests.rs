@@ -219,3 +219,20 @@ fn cash_and_leverage_are_told_by_coin_and_symbol() {
     let rows = desk.get(0, "/v5/position/symbol-info", "category=linear");
     assert_eq!((rows["list"].as_array().unwrap().len(), &rows["list"][0]["leverage"]), (2, &json!("10")));
 }
+
+#[test]
+fn what_was_cancelled_unfilled_is_forgotten_after_a_day() {
+    let mut desk = quoted();
+    let cancelled = desk.limit(0, "Buy", "99.0", "1", "");
+    desk.trade(0, "order.cancel", &format!(r#""orderId":"{cancelled}""#));
+    let filled = desk.limit(0, "Buy", "100.2", "1", "");
+    let history = |desk: &mut Desk| {
+        let list = desk.get(0, "/v5/order/history", "category=linear&symbol=BTCUSDT")["list"].clone();
+        list.as_array().unwrap().iter().map(|r| r["orderId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(history(&mut desk), [filled.clone(), cancelled.clone()]);
+    desk.now_ms += 25 * 3_600_000;
+    assert_eq!(history(&mut desk), [filled]);
+    let by_id = desk.get(0, "/v5/order/history", &format!("category=linear&orderId={cancelled}"));
+    assert_eq!(by_id["list"], json!([]), "not even by its id");
+}

@@ -10,8 +10,8 @@
 //!  Timer      -> house (generator) '-> Feed -> orderbook.N, tickers -> public streams
 //! ```
 //!
-//! The model of fills against a tape stands in `tape.rs`, of the generated market in `house.rs`, of money in
-//! `account.rs` and `margin.rs`.
+//! The model of fills against a tape stands in `tape.rs`, of the generated market in `house.rs`, of mark and funding in
+//! `funding.rs`, of money in `account.rs`, `margin.rs` and `liquidation.rs`, of take profit and stop loss in `guard.rs`.
 
 #![doc = include_str!("conformance.md")]
 

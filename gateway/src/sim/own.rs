@@ -9,6 +9,9 @@ use super::text::{Obj, array};
 use super::{Exchange, rows};
 use keel_core::units::Notional;
 
+/// Milliseconds the history keeps an order that was cancelled unfilled.
+const UNFILLED_MS: u64 = 86_400_000;
+
 impl Exchange {
     /// Private queries.
     pub(super) fn read(
@@ -171,9 +174,12 @@ impl Exchange {
             return Err(Refusal::params("symbol, settleCoin or baseCoin is required"));
         }
         let (from, to) = window(request, self.now_ms(), history)?;
+        let now_ms = self.now_ms();
         let wanted = |o: &&Order| {
             let stop = o.status == Status::Untriggered;
-            symbol.is_none_or(|s| s == o.symbol)
+            let forgotten = history && o.filled.is_zero() && o.status == Status::Cancelled;
+            !(forgotten && o.updated + UNFILLED_MS < now_ms)
+                && symbol.is_none_or(|s| s == o.symbol)
                 && (id.is_empty() || self.engine.order_id(o.id) == id)
                 && (link.is_empty() || !id.is_empty() || o.link == link)
                 && (base.is_empty() || self.engine.specs[o.symbol].base == base)

@@ -149,9 +149,13 @@ impl Exchange {
     }
 
     fn publish_bands(&mut self, symbol: usize, now_ms: u64) {
+        if now_ms < self.feeds[symbol].band_at + BAND_MS {
+            return;
+        }
+        self.feeds[symbol].band_at = now_ms; // also when nobody listens: names are not written for nothing
         let spec = &self.engine.specs[symbol];
         let topic = format!("priceLimit.{}", spec.symbol());
-        if now_ms < self.feeds[symbol].band_at + BAND_MS || !self.subscribers.contains_key(&topic) {
+        if !self.subscribers.contains_key(&topic) {
             return;
         }
         let (highest, lowest) = self.engine.band(symbol);
@@ -167,22 +171,20 @@ impl Exchange {
             })
             .u("ts", now_ms)
             .end();
-        self.feeds[symbol].band_at = now_ms;
         self.broadcast(&topic, &out);
     }
 
     fn publish_books(&mut self, symbol: usize, now_ms: u64) {
         for (stream, depth, every) in BOOKS {
-            let name = self.engine.specs[symbol].symbol();
-            let topic = book_topic(stream, name);
-            let Some(mirror) = self.feeds[symbol].mirrors.get_mut(&stream) else { continue };
-            if mirror.taped || !self.subscribers.contains_key(&topic) {
-                continue;
-            }
+            let Some(mirror) = self.feeds[symbol].mirrors.get_mut(&stream).filter(|m| !m.taped) else { continue };
             let seq = self.engine.quotes[symbol].seq;
             let moved = seq > mirror.seq && now_ms >= mirror.pushed + every;
             let repeat = stream == 1 && now_ms >= mirror.pushed + REPEAT_MS;
             if !moved && !repeat {
+                continue;
+            }
+            let topic = book_topic(stream, self.engine.specs[symbol].symbol());
+            if !self.subscribers.contains_key(&topic) {
                 continue;
             }
             let book = &self.engine.books[symbol];
@@ -212,10 +214,13 @@ impl Exchange {
     }
 
     fn publish_ticker(&mut self, symbol: usize, now_ms: u64) {
-        let name = self.engine.specs[symbol].symbol();
-        let topic = format!("tickers.{name}");
-        let feed = &self.feeds[symbol];
-        if feed.ticker_taped || now_ms < feed.ticker_at + TICKER_MS || !self.subscribers.contains_key(&topic) {
+        let feed = &mut self.feeds[symbol];
+        if feed.ticker_taped || now_ms < feed.ticker_at + TICKER_MS {
+            return;
+        }
+        feed.ticker_at = now_ms;
+        let topic = format!("tickers.{}", self.engine.specs[symbol].symbol());
+        if !self.subscribers.contains_key(&topic) {
             return;
         }
         let fields = self.ticker_fields(symbol);

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, export, live, prove, record, retain, risk, tail, verify};
+use keel_tools::{
+    archive, checkpoint, decode, demo, exchange, export, live, prove, record, retain, risk, tail, verify,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, brake, checkpoint, decode, demo, drill, exchange, keys, limits, live, prove, record, replay, risk, tail, verify,
+    archive, brake, checkpoint, decode, demo, drill, exchange, keys, limits, live, prove, record, replay, risk, tail,
+    verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::keel::{finish, keel, shared, signal, start, text};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Output};
+use std::process::{Child, ChildStdout, Output};
 use std::time::{Duration, Instant};
 
 /// How long a node may take to get somewhere.
@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Site {
     dir: tempfile::TempDir,
     venue: Child,
+    /// Held open: an exchange that cannot print ends.
+    _lines: BufReader<ChildStdout>,
     config: String,
 }
 
@@ -24,7 +26,8 @@ impl Site {
         let tls = path("tls");
         let mut venue = start(&["exchange", "--listen", "127.0.0.1:0", "--tls", tls.to_str().unwrap()]);
         let mut line = String::new();
-        BufReader::new(venue.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(venue.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
         let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         for (name, secret) in [("key", "demo-key"), ("secret", "demo-secret")] {
             std::fs::write(path(name), secret).unwrap();
@@ -55,7 +58,7 @@ impl Site {
         );
         std::fs::write(path("keel.toml"), toml).unwrap();
         let config = show("keel.toml");
-        Self { dir, venue, config }
+        Self { dir, venue, _lines: lines, config }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -245,6 +245,8 @@ fn limits() -> Limits {
     // a tape may hold books alone, and quiet ones
     limits.instrument.max_participation = 0;
     limits.trips.ladders[Cause::Staleness as usize] = Ladder::new(1_000, 10_000, 30_000);
+    // and its recorder's clock may have been off by seconds: that is not ours
+    limits.trips.ladders[Cause::Clock as usize] = Ladder::new(60_000, 120_000, 300_000);
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_executions) = (100, 256);
     }

@@ -310,7 +310,7 @@ a brake is for, and more than value at risk allows, so that a breach of it is dr
 lost in a day, or 1.5 % within a minute or five; 200 refusals by the venue within ten seconds.
 
 Assumed, because bars do not know it: within each bar the price runs straight, with noise, through its low and its high at \
-seeded moments; ten levels a side, 1 bp apart, show 20 half-seconds of the bar's mean volume, less as the price runs; mark \
+seeded moments; ten levels a side, 1 bp apart, show 20 half-seconds of the bar's mean volume, less as the price runs; each step prints its share of that volume; mark \
 and index follow the price over ten half-seconds. Fills are those of the simulated exchange: queue position, displayed \
 depth, no hidden liquidity, fees of 5.5 and 2 bps.
 
@@ -323,12 +323,8 @@ trip would have come to without the brake.
 fn tell(drill: &Drill, story: &Story) -> String {
     let mut out = format!("\n## {}\n\n{}.\n\n", drill.title, drill.what);
     let Some(blocked) = &story.blocked else {
-        let _ = writeln!(
-            out,
-            "The brake did not halt. Worst loss {} USDT, at the end {} USDT.",
-            usdt(-story.lowest),
-            usdt(-story.end)
-        );
+        let _ =
+            writeln!(out, "No halt. Worst result {} USDT, at the end {} USDT.", usdt(story.lowest), usdt(story.end));
         return out + &timeline(story) + &refusals(story);
     };
     // the journal knows the moment to the nanosecond; the look after each step only the step

@@ -6,6 +6,7 @@
 //!   index the path itself, smoothed over [`SMOOTHING`] steps; the mark is the index
 //!   book  [`LEVELS`] a side, [`GAP`] apart; together they show [`SHOWN`] steps of the bar's mean volume, and the more the
 //!         price moved in the last step, the less
+//! print each step's share of the bar's volume, at the path's price, by whoever moved it there
 //! ```
 //!
 //! What is assumed is said here and in the report: bars do not know where within them the extremes stood, nor books.
@@ -26,6 +27,8 @@ const GAP: f64 = 1.0;
 const SHOWN: f64 = 20.0;
 /// Steps over which the index follows the path.
 const SMOOTHING: f64 = 10.0;
+/// Steps of a day.
+const STEPS_A_DAY: f64 = 172_800.0;
 /// Noise of one step, as a share of the bar's range.
 const NOISE: f64 = 0.01;
 
@@ -144,21 +147,30 @@ impl Tape {
         self.path.get(at).map_or(0.0, |(px, _)| *px)
     }
 
-    /// The frames of a step: mark and index first, then the book.
-    #[must_use]
-    pub(super) fn frames(&mut self, at: usize, ts: u64) -> [String; 2] {
+    /// The frames of a step: mark and index, what printed on the way there, then the book.
+    pub(super) fn frames(&mut self, at: usize, ts: u64) -> [String; 3] {
         let (px, volume) = self.path[at];
         let before = self.price(at.saturating_sub(1));
         self.index += (px - self.index) / SMOOTHING;
         self.u += 1;
         let moved = ((px - before) / px).abs() * 10_000.0;
-        [self.ticker(px, ts), self.book(px, volume, moved, ts)]
+        [self.ticker(px, volume, ts), self.print(px, volume, px < before, ts), self.book(px, volume, moved, ts)]
     }
 
-    fn ticker(&self, px: f64, ts: u64) -> String {
-        let (index, last) = (self.on_tick(self.index), self.on_tick(px));
+    /// The step's whole volume, at its price.
+    fn print(&self, px: f64, volume: f64, falls: bool, ts: u64) -> String {
+        let (at, qty, side) = (self.on_tick(px), self.quantity(volume), if falls { "Sell" } else { "Buy" });
+        let (name, id, seq) = (&self.symbol, self.u, self.u * 10 - 1);
         format!(
-            r#"{{"topic":"tickers.{0}","type":"snapshot","cs":{1},"ts":{ts},"data":{{"symbol":"{0}","lastPrice":"{last}","markPrice":"{index}","indexPrice":"{index}","fundingRate":"0.0001","nextFundingTime":"{2}"}}}}"#,
+            r#"{{"topic":"publicTrade.{name}","type":"snapshot","ts":{ts},"data":[{{"T":{ts},"s":"{name}","S":"{side}","v":"{qty}","p":"{at}","L":"ZeroPlusTick","i":"{id}","BT":false,"seq":{seq}}}]}}"#,
+        )
+    }
+
+    fn ticker(&self, px: f64, volume: f64, ts: u64) -> String {
+        let (index, last) = (self.on_tick(self.index), self.on_tick(px));
+        let day = self.quantity(volume * STEPS_A_DAY);
+        format!(
+            r#"{{"topic":"tickers.{0}","type":"snapshot","cs":{1},"ts":{ts},"data":{{"symbol":"{0}","lastPrice":"{last}","markPrice":"{index}","indexPrice":"{index}","fundingRate":"0.0001","nextFundingTime":"{2}","volume24h":"{day}"}}}}"#,
             self.symbol,
             self.u,
             ts + 86_400_000

@@ -91,11 +91,7 @@ impl World {
         let fees = |row: Instrument| Instrument { taker_fee: 55_000, maker_fee: 20_000, ..row };
         let instruments = Instruments::new(setup.specs.iter().map(|spec| fees(spec.instrument)))
             .map_err(|(symbol, why)| anyhow!("{symbol}: {why:?}"))?;
-        let config = FeedConfig {
-            topics: Topics { trades: false, ..Topics::default() },
-            seed: setup.seed,
-            ..FeedConfig::default()
-        };
+        let config = FeedConfig { topics: Topics::default(), seed: setup.seed, ..FeedConfig::default() };
         let feed = Session::new(config, &instruments).map_err(|why| anyhow!("the feed: {why:?}"))?;
         let people = Throwaway::new(setup.seed);
         let gate = Gate::new(setup.limits, &instruments, Some(scenarios(&instruments)?))

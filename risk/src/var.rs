@@ -304,16 +304,7 @@ impl Outcomes {
             for (at, legs) in self.legs.iter().enumerate() {
                 let row = &self.scenarios.returns[at * self.scenarios.lanes..(at + 1) * self.scenarios.lanes];
                 let step = Step::between(Legs::default(), *legs);
-                for (sum, returns) in worst.iter_mut().zip(row) {
-                    for lane in 0..LANES {
-                        let r = returns.0[lane];
-                        sum.0[lane] += if filled_pass {
-                            step.position * r
-                        } else {
-                            step.down * below_zero(r) + step.up * above_zero(r)
-                        };
-                    }
-                }
+                if filled_pass { step.fill(row, &mut worst) } else { step.add(row, &mut worst) }
             }
             let kept = if filled_pass { &mut self.filled } else { &mut self.worst };
             for (old, new) in unpadded(kept, self.scenarios.count).zip(unpadded(&worst, self.scenarios.count)) {

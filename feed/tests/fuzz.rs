@@ -93,7 +93,8 @@ fn whatever_a_session_is_sent_a_trusted_book_is_the_sessions_own() {
         let mut book = Book::new(Px::parse(b"0.01").unwrap(), 50);
         let (mut trusted, mut up, mut u, mut nanos) = (false, false, 0u64, 1u64);
         for _ in 0..600 {
-            nanos += luck.below(if luck.below(50) == 0 { 8_000_000_000 } else { 20_000_000 }) as u64;
+            let most = if luck.below(50) == 0 { 8_000_000_000 } else { 20_000_000 };
+            nanos += luck.below(most) as u64;
             let now = Now { mono: Mono::from_nanos(nanos), wall: Wall::from_nanos(1_900_000_000_000_000_000 + nanos) };
             let full = luck.below(80) == 0;
             let mut bytes = match luck.below(10) {

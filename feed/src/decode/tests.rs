@@ -276,12 +276,14 @@ fn mutate(luck: &mut Luck, frame: &mut Vec<u8>, others: &[&str]) {
 
 #[test]
 fn mutated_frames_are_refused_or_mean_the_same_on_both_readings() {
-    const ROUNDS: usize = 150_000;
+    // KEEL_FUZZ=100 runs a hundred times as many.
+    let times = std::env::var("KEEL_FUZZ").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(1);
+    let rounds = 150_000 * times;
     let corpus: Vec<&str> = KNOWN.lines().chain(VARIANTS.lines()).collect();
     let mut both = Both::new(&["ABCUSDT"]);
     let mut luck = Luck(0x9e37_79b9_7f4a_7c15);
     let (mut accepted, mut refused) = (0, 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut frame = corpus[round % corpus.len()].as_bytes().to_vec();
         mutate(&mut luck, &mut frame, &corpus);
         match both.check(&frame) {
@@ -289,7 +291,7 @@ fn mutated_frames_are_refused_or_mean_the_same_on_both_readings() {
             Err(_) => refused += 1,
         }
     }
-    assert!(accepted > ROUNDS / 50 && refused > ROUNDS / 4, "the mutations teach nothing: {accepted} and {refused}");
+    assert!(accepted > rounds / 50 && refused > rounds / 4, "the mutations teach nothing: {accepted} and {refused}");
 }
 
 /// Every frame of the recordings below `folder`, by file; nothing, said aloud, where the data is not there.

@@ -147,11 +147,11 @@ impl Inquiry<'_> {
     }
 }
 
+/// Rows, and those that are none.
+type Listed = (Vec<Instrument>, Vec<(Symbol, listing::RowError)>);
+
 /// Every page of the venue's list: the rows that are wanted, and those of them whose numbers do not fit.
-pub(super) fn list(
-    client: &Client,
-    wanted: impl Fn(&Symbol) -> bool,
-) -> Result<(Vec<Instrument>, Vec<(Symbol, listing::RowError)>)> {
+pub(super) fn list(client: &Client, wanted: impl Fn(&Symbol) -> bool) -> Result<Listed> {
     let (mut rows, mut refused, mut cursor) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..MAX_PAGES {
         let body = fetch(client, &listing::path_and_query(&cursor))?;

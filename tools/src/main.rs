@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
 use std::process::ExitCode;
 use std::sync::Arc;
 

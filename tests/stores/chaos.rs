@@ -91,7 +91,7 @@ fn cut_at_random_bytes() {
     let since = Instant::now();
     while child.try_wait().unwrap().is_none() {
         // from the first bytes of the greeting to a few batches in
-        proxy.cut_after(1 + luck(if proxy.cuts() % 3 == 0 { 4_000 } else { 900_000 }));
+        proxy.cut_after(1 + luck(if proxy.cuts().is_multiple_of(3) { 4_000 } else { 900_000 }));
         if proxy.cuts() >= 30 {
             proxy.cut_after(0);
         }

@@ -61,8 +61,8 @@ fn every_record_is_one_line_in_few_streams() {
     assert_eq!((loki.lines(), loki.knobs.again.load(Ordering::Relaxed)), (lines, 0));
     let store = loki.store.lock().unwrap();
     assert!(store.streams.len() <= 5, "{:?}", store.streams.keys());
-    let fills = store.streams.values().flatten().filter(|(_, line, _)| line.contains("\"is\":\"Fill\""));
-    let (_, line, metadata) = fills.last().unwrap();
+    let mut fills = store.streams.values().flatten().filter(|(_, line, _)| line.contains("\"is\":\"Fill\""));
+    let (_, line, metadata) = fills.next_back().unwrap();
     assert!(line.contains("\"instrument\":\"BTCUSDT\"") || line.contains("\"instrument\":\"ETHUSDT\""), "{line}");
     assert!(metadata.iter().any(|(name, _)| name == "seq"), "{metadata:?}");
     println!("{lines} lines of 20004 records crossed");

@@ -4,10 +4,14 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
+<<<<<<< HEAD
 use keel_tools::{
     archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, limits, live, prove,
     record, replay, retain, risk, tail, top, verify,
 };
+=======
+use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
+>>>>>>> w-ship
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -4,7 +4,8 @@
 //! from whichever saw the later cross sequence. A book is trusted from the feed's `Synced` until its next `Stale`.
 
 use crate::book::{Book, Touch};
-use crate::event::{BookUpdate, Difference, ExecEvent, HealthState, MarketEvent, Side, VenuePosition};
+use crate::equity::Equity;
+use crate::event::{BookUpdate, Difference, ExecEvent, Fill, HealthState, MarketEvent, Side, VenuePosition, Worth};
 use crate::ids::InstrumentId;
 use crate::instrument::{Instrument, Instruments};
 use crate::orders::{Orders, Working};
@@ -13,6 +14,9 @@ use crate::units::{Mono, Now, Px};
 
 /// Levels a side of the deep book; more than the venue's 200-level stream ever holds at once.
 pub const DEEP_LEVELS: usize = 512;
+
+/// Nanoseconds between two records of the account's worth.
+pub const TELL_EVERY: u64 = 1_000_000_000;
 
 /// Everything about one instrument.
 #[derive(Clone, Debug)]
@@ -58,6 +62,12 @@ impl Seat {
         if self.top_seq > self.deep_seq { self.top.touch().or_else(|| self.deep.touch()) } else { self.deep.touch() }
     }
 
+    /// The venue's last picture of the position: margins and liquidation price are its word alone.
+    #[must_use]
+    pub const fn picture(&self) -> Option<&VenuePosition> {
+        self.venue.as_ref()
+    }
+
     /// The deep book.
     #[must_use]
     pub const fn book(&self) -> &Book {
@@ -81,6 +91,10 @@ impl Seat {
 pub struct Desk {
     /// Our orders.
     pub orders: Orders,
+    /// Our account of the cash.
+    pub equity: Equity,
+    /// Its worth as last journaled.
+    told: Worth,
     seats: Vec<Seat>,
 }
 
@@ -88,7 +102,54 @@ impl Desk {
     /// One seat an instrument; ids of new orders carry `run`.
     #[must_use]
     pub fn new(instruments: &Instruments, run: u32) -> Self {
-        Self { orders: Orders::new(run), seats: instruments.rows().iter().copied().map(Seat::new).collect() }
+        let seats = instruments.rows().iter().copied().map(Seat::new).collect();
+        Self { orders: Orders::new(run), equity: Equity::default(), told: Worth::default(), seats }
+    }
+
+    /// One more seat, at the end of the table: for those who read journals of other tables.
+    pub fn seat_one_more(&mut self, instrument: Instrument) {
+        self.seats.push(Seat::new(instrument));
+    }
+
+    /// The conversations of a run are over: pictures of the venue it had say nothing to the next one.
+    pub fn forget_pictures(&mut self) {
+        for seat in &mut self.seats {
+            (seat.venue, seat.seq_at_reading) = (None, seat.position.seq);
+        }
+    }
+
+    /// Takes in a fill not counted before; returns the position after it. `None` when a sum does not fit, or for an
+    /// instrument nobody knows: nothing was changed.
+    pub fn filled(&mut self, fill: &Fill) -> Option<Position> {
+        let seat = self.seats.get_mut(fill.instrument.index())?;
+        let before = seat.position.realised;
+        let after = seat.position.after(fill)?;
+        let ours = after.realised.raw().checked_sub(before.raw())?;
+        seat.position = after;
+        self.equity.filled(fill, fill.gain(ours));
+        Some(after)
+    }
+
+    /// The account's worth at the marks, when it is news: once a second at most, and only if it moved.
+    pub fn worth(&mut self, now: Mono) -> Option<Worth> {
+        let open = |seat: &Seat| match seat.mark.is_zero() {
+            true => Some(0),
+            false => seat.position.unrealised(seat.mark).map(|profit| i128::from(profit.raw())),
+        };
+        let unrealised = self.seats.iter().map(open).sum::<Option<i128>>()?;
+        let worth = self.equity.value(now, unrealised)?;
+        let same = Worth { at: self.told.at, ..worth } == self.told;
+        if same || (now.since(self.told.at) < TELL_EVERY && self.told.at != Mono::default()) {
+            return None;
+        }
+        self.told = worth;
+        Some(worth)
+    }
+
+    /// The account's worth as last journaled; all zeros before the first time.
+    #[must_use]
+    pub const fn last_worth(&self) -> &Worth {
+        &self.told
     }
 
     /// A seat; `None` for an id nobody issued.
@@ -119,6 +180,7 @@ impl Desk {
                     seat.venue = Some(*venue);
                 }
             }
+            ExecEvent::Wallet(wallet) => self.equity.wallet(wallet),
             ExecEvent::Reconciliation(mark) if mark.complete.is_set() => {
                 for seat in &mut self.seats {
                     let (instrument, seq, recv) = (seat.instrument.id, seat.seq_at_reading, mark.at);
@@ -137,7 +199,7 @@ impl Desk {
 
     /// The next position that is not the venue's and now is, with the difference to journal. Call until `None`.
     pub fn judge(&mut self, now: Mono) -> Option<Difference> {
-        self.seats.iter_mut().find_map(|seat| {
+        let position = self.seats.iter_mut().find_map(|seat| {
             let venue = seat.venue?;
             match seat.position.judge(&venue, now) {
                 Verdict::Same | Verdict::Wait => None,
@@ -147,7 +209,8 @@ impl Desk {
                     Some(difference)
                 }
             }
-        })
+        });
+        position.or_else(|| self.equity.judge(now))
     }
 
     /// Takes in a market fact; returns the instrument worth a thought, if its picture is now complete.

@@ -130,6 +130,19 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         }
     }
 
+    /// Takes up what dead runs left: their open orders stay reserved, their positions held.
+    #[must_use]
+    pub fn resumed(mut self, now: Now, desk: Desk) -> Self {
+        self.desk = desk;
+        for change in self.desk.orders.reserved() {
+            self.gate.order(now, &change);
+        }
+        for seat in self.desk.seats() {
+            self.gate.position(now, seat.instrument.id, &seat.position);
+        }
+        self
+    }
+
     /// Takes in one fact. [`Self::poll`] must have been drained.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         assert!(self.out.is_empty(), "drain poll before the next handle");
@@ -239,12 +252,9 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
 
     fn filled(&mut self, now: Now, fill: &Fill) {
         self.counts.fills += 1;
-        let Some(seat) = self.desk.seat_mut(fill.instrument) else { return };
-        match seat.position.after(fill) {
-            Some(position) => {
-                seat.position = position;
-                self.gate.position(now, fill.instrument, &position);
-            }
+        match self.desk.filled(fill) {
+            Some(position) => self.gate.position(now, fill.instrument, &position),
+            None if self.desk.seat(fill.instrument).is_none() => {}
             None => self.gate.command(now, &Command { kind: CommandKind::Halt, ..Command::default() }),
         }
     }
@@ -271,6 +281,9 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             if let Some(position) = self.desk.seat(difference.instrument).map(|seat| seat.position) {
                 self.gate.position(now, difference.instrument, &position);
             }
+        }
+        if let Some(worth) = self.desk.worth(now.mono) {
+            self.note(now, cause, &worth);
         }
         self.sweep(now, cause);
     }

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod book;
 pub mod desk;
 pub mod engine;
+pub mod equity;
 pub mod event;
 pub mod ids;
 pub mod instrument;

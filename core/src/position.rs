@@ -17,6 +17,8 @@
 use crate::event::{Difference, DifferenceKind, ExecKind, Fill, Resolution, VenuePosition};
 use crate::units::{Mono, Notional, Px, Qty};
 
+/// Partial closings of one position whose roundings are no difference in its cost, in units of 1e-8 USDT.
+const ROUNDINGS: i64 = 64;
 /// A picture of the venue that is not ours is believed after this long without the fill that would explain it.
 pub const PATIENCE: u64 = 3_000_000_000;
 
@@ -52,6 +54,8 @@ pub enum Verdict {
     Size,
     /// Sizes agree, profits do not.
     Profit,
+    /// Sizes agree, average entry prices do not.
+    Entry,
 }
 
 impl Position {
@@ -105,10 +109,20 @@ impl Position {
         }
         let verdict = match self.life {
             _ if venue.size != self.size => Verdict::Size,
-            Some(life) if venue.seq == self.seq && !self.size.is_zero() && life != venue.realised => Verdict::Profit,
+            _ if venue.seq != self.seq || self.size.is_zero() => return Verdict::Same,
+            Some(life) if life != venue.realised => Verdict::Profit,
+            _ if !self.costs(venue) => Verdict::Entry,
             _ => return Verdict::Same,
         };
         if now.since(venue.recv) < PATIENCE { Verdict::Wait } else { verdict }
+    }
+
+    /// Is our cost what the venue's average price makes of our size? That price is rounded to 1e-8, which moves the cost
+    /// by as many units as there are coins; and each of our partial closings may have rounded by one.
+    fn costs(&self, venue: &VenuePosition) -> bool {
+        let coins = self.size.abs().raw() / crate::units::SCALE;
+        let theirs = venue.entry.mul_floor(self.size);
+        venue.entry.is_zero() || theirs.is_some_and(|cost| (cost.raw() - self.cost.raw()).abs() <= coins + ROUNDINGS)
     }
 
     /// The venue's picture as ours, and what was different. Profits earned so far are kept.
@@ -119,6 +133,10 @@ impl Position {
                 let ours = self.life.unwrap_or_default().raw();
                 (DifferenceKind::Profit, Resolution::Alarmed, ours, venue.realised.raw())
             }
+            Verdict::Entry => {
+                let ours = self.entry().unwrap_or_default().raw();
+                (DifferenceKind::Entry, Resolution::TakenFromVenue, ours, venue.entry.raw())
+            }
             Verdict::Size | Verdict::Same | Verdict::Wait => {
                 (DifferenceKind::Position, Resolution::TakenFromVenue, self.size.raw(), venue.size.raw())
             }
@@ -127,7 +145,9 @@ impl Position {
             let cost = venue.entry.mul_ceil(venue.size).unwrap_or_default();
             (self.size, self.cost, self.base, self.seq) = (venue.size, cost, venue.seq, venue.seq);
         }
-        self.life = Some(venue.realised);
+        if verdict != Verdict::Entry {
+            self.life = Some(venue.realised);
+        }
         let at = Difference { at: now, instrument: venue.instrument, ..Difference::default() };
         (self, Difference { ours, theirs, kind, resolution, ..at })
     }
@@ -160,8 +180,7 @@ fn life_after(life: Option<Notional>, before: Qty, after: &Position, fill: &Fill
     if turned {
         return None;
     }
-    let gain = if fill.pnl.is_zero() { gain } else { fill.pnl.raw() };
-    life.raw().checked_add(gain)?.checked_sub(fill.fee.raw()).map(Notional::from_raw)
+    life.raw().checked_add(fill.gain(gain))?.checked_sub(fill.fee.raw()).map(Notional::from_raw)
 }
 
 fn add(a: Notional, b: Notional) -> Option<Notional> {

@@ -78,6 +78,16 @@ impl Endpoint {
         }
     }
 
+    /// Where an order of a batch goes.
+    #[must_use]
+    pub const fn of_batch(op: Op) -> Self {
+        match op {
+            Op::New => Self::CreateBatch,
+            Op::Amend => Self::AmendBatch,
+            Op::Cancel => Self::CancelBatch,
+        }
+    }
+
     const fn is_cancel(self) -> bool {
         matches!(self, Self::Cancel | Self::CancelAll | Self::CancelBatch)
     }
@@ -177,6 +187,19 @@ impl Budget {
         Ok(())
     }
 
+    /// Takes a batch of `orders` in one request over order entry: as many of them as fit now, none is an error of nobody.
+    pub fn take_batch(&mut self, now: Mono, endpoint: Endpoint, orders: u32) -> u32 {
+        let reserve = if endpoint.is_cancel() { 0 } else { TRADE_POOL.1 };
+        let window = &mut self.endpoints[endpoint as usize];
+        let fits = if window.closed_until > now { 0 } else { window.left(now).min(orders) };
+        if fits == 0 || self.trade.opens(reserve) > now {
+            return 0;
+        }
+        (0..fits).for_each(|_| window.push(now));
+        self.trade.push(now);
+        fits
+    }
+
     /// The header of an answer: `limit` a second, `remaining` of them left. Zero `limit` means it did not say.
     pub fn observe(&mut self, now: Mono, endpoint: Endpoint, limit: u32, remaining: u32) {
         if limit == 0 {
@@ -251,6 +274,16 @@ mod tests {
 
     fn spend(budget: &mut Budget, millis: u64, endpoint: Endpoint, channel: Channel) -> usize {
         (0..10_000).take_while(|_| budget.take(ms(millis), endpoint, channel).is_ok()).count()
+    }
+
+    #[test]
+    fn a_batch_takes_what_fits_of_it_and_counts_per_order_on_its_own_quota() {
+        let mut budget = Budget::new();
+        assert_eq!(budget.take_batch(ms(0), Endpoint::CancelBatch, 7), 7);
+        assert_eq!(budget.take_batch(ms(10), Endpoint::CancelBatch, 7), 3);
+        assert_eq!(budget.take_batch(ms(20), Endpoint::CancelBatch, 7), 0);
+        assert_eq!(spend(&mut budget, 20, Endpoint::Cancel, Channel::Trade), 10, "single cancels have theirs");
+        assert_eq!(budget.take_batch(ms(1_051), Endpoint::CancelBatch, 20), 7, "what is a second old may go again");
     }
 
     #[test]

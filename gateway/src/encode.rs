@@ -126,7 +126,7 @@ impl Encoder {
     }
 }
 
-const fn template_index(op: Op) -> usize {
+pub(crate) const fn template_index(op: Op) -> usize {
     match op {
         Op::New => 0,
         Op::Amend => 1,
@@ -134,7 +134,7 @@ const fn template_index(op: Op) -> usize {
     }
 }
 
-fn check(order: &Order) -> Result<(), EncodeError> {
+pub(crate) fn check(order: &Order) -> Result<(), EncodeError> {
     if order.client == ClientId::NONE {
         return Err(EncodeError::NoClient);
     }
@@ -150,7 +150,7 @@ fn check(order: &Order) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn write_new(frame: &mut Cursor<'_>, order: &Order) {
+pub(crate) fn write_new(frame: &mut Cursor<'_>, order: &Order) {
     frame.put(match order.side {
         Side::Buy => br#","side":"Buy""#.as_slice(),
         Side::Sell => br#","side":"Sell""#,
@@ -175,7 +175,7 @@ fn write_new(frame: &mut Cursor<'_>, order: &Order) {
     }
 }
 
-fn write_change(frame: &mut Cursor<'_>, order: &Order) {
+pub(crate) fn write_change(frame: &mut Cursor<'_>, order: &Order) {
     write_qty(frame, order);
     frame.put(br#","price":""#);
     frame.decimal(order.px.raw());

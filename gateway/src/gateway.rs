@@ -9,6 +9,7 @@
 //! account (`reconcile`), the watch over orders without an answer (`watch`), the sweep that cancels everything
 //! (`sweep`); each gets what the budget has left, cancels first.
 
+use crate::batch::{BatchEncoder, MAX_BATCH, MAX_BATCH_FRAME};
 use crate::budget::{Budget, Endpoint};
 use crate::decode::Decoder;
 use crate::encode::{Encoder, MAX_FRAME, SelfMatch};
@@ -67,6 +68,8 @@ pub struct RateHeader {
 pub enum Input<'a> {
     /// The engine wants this at the venue.
     Order(Recorded<Approved>),
+    /// The engine wants these gone, at most [`Gateway::batch_room`] of them: one frame.
+    Cancels(&'a [Recorded<Approved>]),
     /// A socket is there.
     Connected {
         /// Which.
@@ -159,6 +162,7 @@ pub struct Gateway {
     private: PrivateSession,
     trade: TradeSession,
     encoder: Encoder,
+    batch: BatchEncoder,
     self_match: SelfMatch,
     budget: Budget,
     decoder: Decoder,
@@ -169,7 +173,7 @@ pub struct Gateway {
     rest_failures: u32,
     asked: Vec<Asked>,
     requests: VecDeque<(u64, Request)>,
-    frame: [u8; MAX_FRAME],
+    frame: [u8; MAX_BATCH_FRAME],
     frame_len: usize,
     tokens: u64,
     luck: u64,
@@ -185,6 +189,7 @@ impl Gateway {
             private: if config.guarded { private.guarded() } else { private },
             trade: TradeSession::new(signer.clone(), instruments, splitmix(&mut luck)),
             encoder: Encoder::new(instruments, config.self_match, config.run),
+            batch: BatchEncoder::new(instruments, config.self_match, config.run),
             self_match: config.self_match,
             budget: Budget::new(),
             decoder: Decoder::new(instruments),
@@ -195,7 +200,7 @@ impl Gateway {
             rest_failures: 0,
             asked: Vec::with_capacity(MAX_CALLS),
             requests: VecDeque::with_capacity(MAX_CALLS),
-            frame: [0; MAX_FRAME],
+            frame: [0; MAX_BATCH_FRAME],
             frame_len: 0,
             tokens: 0,
             luck,
@@ -209,6 +214,7 @@ impl Gateway {
         assert!(self.frame_len == 0 && self.requests.is_empty(), "poll to None before the next handle");
         match input {
             Input::Order(order) => self.order(now, order.what().as_ref(), sink),
+            Input::Cancels(orders) => self.cancels(now, orders, sink),
             Input::Connected { channel } => self.session(now, channel, session::Input::Connected, sink),
             Input::Closed { channel } => self.session(now, channel, session::Input::Closed, sink),
             Input::Frame { channel, bytes, ticks } => {
@@ -288,8 +294,53 @@ impl Gateway {
         if self.budget.take(now.mono, Endpoint::of(order.op), Channel::Trade).is_err() {
             return SentOutcome::NoBudget;
         }
-        match self.encoder.encode_order(now.wall, order, &mut self.frame) {
+        let Some(frame) = self.frame.first_chunk_mut::<MAX_FRAME>() else { return SentOutcome::Unsayable };
+        match self.encoder.encode_order(now.wall, order, frame) {
             Ok(len) => {
+                self.frame_len = len;
+                SentOutcome::Wire
+            }
+            Err(_) => SentOutcome::Unsayable,
+        }
+    }
+
+    /// Orders of this kind that may leave in one frame now; fewer than two are better sent alone.
+    #[must_use]
+    pub fn batch_room(&self, now: Mono) -> usize {
+        if !self.trade.is_ready() {
+            return 0;
+        }
+        let (left, _) = self.budget.left(now, Endpoint::CancelBatch);
+        MAX_BATCH.min(left as usize)
+    }
+
+    fn cancels(&mut self, now: Now, orders: &[Recorded<Approved>], sink: &mut impl FnMut(ExecEvent)) {
+        let all = orders.iter().map(|order| order.what().as_ref());
+        let outcome = self.send_cancels(now, all.clone());
+        for order in all {
+            if outcome == SentOutcome::Wire {
+                self.watch.left(now.mono, order);
+            }
+            let (client, op, at) = (order.client, order.op, now.mono);
+            sink(ExecEvent::Sent(Sent { client, at, op, outcome, ..Sent::default() }));
+        }
+    }
+
+    fn send_cancels<'a>(&mut self, now: Now, orders: impl ExactSizeIterator<Item = &'a Order> + Clone) -> SentOutcome {
+        let count = orders.len();
+        if !self.trade.is_ready() {
+            return SentOutcome::NoLink;
+        }
+        if count > self.batch_room(now.mono) {
+            return SentOutcome::NoBudget;
+        }
+        match self.batch.encode(now.wall, orders, &mut self.frame) {
+            Ok(len) => {
+                let took =
+                    self.budget.take_batch(now.mono, Endpoint::CancelBatch, u32::try_from(count).unwrap_or(u32::MAX));
+                if took as usize != count {
+                    return SentOutcome::NoBudget;
+                }
                 self.frame_len = len;
                 SentOutcome::Wire
             }
@@ -482,7 +533,7 @@ fn on(channel: Channel, output: session::Output<'_>) -> Output<'_> {
 
 /// What an answer's code and header mean for the budget.
 fn react(budget: &mut Budget, now: Now, luck: &mut u64, ack: &Ack) {
-    let endpoint = Endpoint::of(ack.op);
+    let endpoint = if ack.batch.is_set() { Endpoint::of_batch(ack.op) } else { Endpoint::of(ack.op) };
     budget.observe(now.mono, endpoint, ack.limit, ack.remaining);
     match (reaction(ack.code), ack.code) {
         (Reaction::RateLimited, 10_403) => budget.address_limited(now.mono),

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod account;
+pub mod batch;
 pub mod budget;
 pub mod decode;
 pub mod encode;
@@ -28,6 +29,7 @@ mod text;
 mod watch;
 
 pub use gateway::Gateway;
+pub use reconcile::OVERLAP;
 
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@
 //!     +-- again, after a pause, when a question fails; from the start when the stream breaks
 //! ```
 
-use crate::rest::Call;
+use crate::rest::{Call, EXECUTIONS_SPAN};
 use keel_core::event::{ExecEvent, Flag, Reconciliation};
 use keel_core::units::{Mono, Now, Wall};
 
@@ -18,7 +18,9 @@ use keel_core::units::{Mono, Now, Wall};
 pub(crate) const RETRY: u64 = 500_000_000;
 /// Executions are read again from this long before the last one seen: pages are unstable within a millisecond, and
 /// clocks differ. Counting them once is the order table's business.
-pub(crate) const OVERLAP: u64 = 60_000_000_000;
+pub const OVERLAP: u64 = 60_000_000_000;
+/// The venue remembers executions for two years.
+const MEMORY: u64 = 730 * 86_400_000_000_000;
 /// The account is read again this long after it was last read to the end.
 pub(crate) const PERIOD: u64 = 60_000_000_000;
 /// Shortest pause between two readings, however much doubt there is.
@@ -48,6 +50,10 @@ pub(crate) struct Reconcile {
     asking: bool,
     not_before: Mono,
     since: Wall,
+    /// Where the span of executions being read begins.
+    span: Wall,
+    /// The wall clock when this reading began.
+    begun: Wall,
     read: Reconciliation,
 }
 
@@ -63,6 +69,8 @@ impl Reconcile {
             asking: false,
             not_before: Mono::default(),
             since,
+            span: since,
+            begun: since,
             read: Reconciliation::default(),
         }
     }
@@ -75,6 +83,9 @@ impl Reconcile {
     fn start(&mut self, now: Now, periodic: Flag, sink: &mut impl FnMut(ExecEvent)) {
         self.enter(Stage::Orders);
         self.not_before = now.mono;
+        let oldest = now.wall.nanos().saturating_sub(MEMORY);
+        self.span = Wall::from_nanos(self.since.nanos().saturating_sub(OVERLAP).max(oldest));
+        self.begun = now.wall;
         self.read = Reconciliation { at: now.mono, periodic, ..Reconciliation::default() };
         sink(ExecEvent::Reconciliation(self.read));
     }
@@ -121,10 +132,7 @@ impl Reconcile {
             Stage::Off | Stage::Done => return None,
             Stage::Orders => Call::OpenOrders { cursor },
             Stage::Positions => Call::Positions { cursor },
-            Stage::Executions => {
-                let since = Wall::from_nanos(self.since.nanos().saturating_sub(OVERLAP));
-                Call::Executions { since, cursor }
-            }
+            Stage::Executions => Call::Executions { since: self.span, cursor },
             Stage::Wallet => Call::Wallet,
         };
         self.asking = true;
@@ -161,6 +169,11 @@ impl Reconcile {
         let orders_read = self.stage == Stage::Orders;
         match self.stage {
             Stage::Orders => self.enter(Stage::Executions),
+            // the venue looks a few days at once: on, until what is read reaches the present
+            Stage::Executions if self.span.after(EXECUTIONS_SPAN) < self.begun => {
+                self.span = self.span.after(EXECUTIONS_SPAN);
+                self.enter(Stage::Executions);
+            }
             Stage::Executions => self.enter(Stage::Positions),
             Stage::Positions => self.enter(Stage::Wallet),
             Stage::Wallet => {

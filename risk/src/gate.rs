@@ -220,6 +220,10 @@ impl Gate {
     }
 
     fn look(&mut self, now: Now) {
+        // before the first wallet nothing is a share of anything, and what earlier runs earned is not lost or won now
+        if self.wallet.is_none() {
+            return;
+        }
         let profit = self.profit();
         self.trips.look(now, profit, &self.limits.trips, self.readings);
         self.brake.hold(self.trips.worst().0.state());

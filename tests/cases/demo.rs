@@ -128,7 +128,8 @@ fn a_node_trades_on_a_separate_exchange_as_its_configuration_says() {
         "[venue]\nrest = \"https://localhost:{port}\"\npublic = \"wss://localhost:{port}/v5/public/linear\"\n\
          private = \"wss://localhost:{port}/v5/private\"\ntrade = \"wss://localhost:{port}/v5/trade\"\n\
          authority = \"{}\"\n[keys]\nkey = {{ file = \"{}\" }}\nsecret = {{ file = \"{}\" }}\n\
-         [node]\ndata_dir = \"{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n[http]\nlisten = \"127.0.0.1:0\"\n",
+         [node]\ndata_dir = \"{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [account]\nunbound = true\n",
         tls.join("ca.pem").display(),
         key.display(),
         secret.display(),

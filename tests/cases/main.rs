@@ -5,10 +5,14 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
 mod allocation;
+mod deadman;
 mod demo;
+mod incidents;
 mod input;
 mod journal;
 mod keel;
+mod kill;
+mod measured;
 mod replay;
 mod rooms;
 mod tidy;

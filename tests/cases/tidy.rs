@@ -60,7 +60,7 @@ fn four_rooms_have_no_windows() {
 }
 
 /// Files that may hold unsafe code, each with its contract at its head.
-const UNSAFE: &[&str] = &["journal/src/map.rs"];
+const UNSAFE: &[&str] = &["journal/src/map.rs", "tools/src/node/beat.rs"];
 
 #[test]
 fn unsafe_code_stays_in_the_named_files() {

@@ -9,6 +9,7 @@ use crate::node::plan::Plan;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
 use keel_core::units::{Notional, parse_decimal};
+use keel_gateway::account::Policy;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -39,6 +40,11 @@ pub struct Config {
     /// What no order may exceed.
     #[serde(default)]
     pub limits: Limits,
+    /// What the account must be before an order may leave.
+    #[serde(default)]
+    pub account: Account,
+    /// The second process, which cancels everything when this one falls silent.
+    pub deadman: Option<Deadman>,
 }
 
 /// Addresses of the venue. All four must belong to the same environment.
@@ -127,6 +133,8 @@ pub struct Quoter {
     pub tolerance_ticks: u32,
     /// Milliseconds between two changes of one side.
     pub patience_ms: u64,
+    /// Milliseconds it stays quiet on a side after a refusal.
+    pub penance_ms: u64,
     /// Lean of the touch, permille, at which it takes its way out.
     pub alarm_permille: u32,
 }
@@ -153,6 +161,77 @@ pub struct Limits {
     pub gross_usdt: Option<Decimal>,
     /// Value of one position if everything open on it filled, USDT.
     pub position_usdt: Option<Decimal>,
+    /// Messages a second over all strategies.
+    pub messages_per_second: Option<u32>,
+}
+
+/// What the account must be before an order may leave. Whatever is not given keeps the strict value.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Account {
+    /// The account the key must belong to.
+    pub user: Option<u64>,
+    /// Addresses the key must be bound to at least one of.
+    pub addresses: Vec<String>,
+    /// Accept a key bound to no address.
+    pub unbound: bool,
+    /// Days an unbound key must have left.
+    pub min_days: Option<i64>,
+    /// Verification levels accepted, the venue's words.
+    pub kyc_levels: Option<Vec<String>>,
+    /// Countries of residence refused, ISO 3166 alpha-3.
+    pub refused_regions: Option<Vec<String>>,
+    /// Margin mode required, the venue's word.
+    pub margin_mode: Option<String>,
+    /// Largest difference between our clock and the venue's, milliseconds.
+    pub max_clock_ms: Option<u64>,
+    /// Seconds of silence after which the venue itself cancels everything, where the account has that.
+    pub disconnect_seconds: Option<u16>,
+}
+
+impl Account {
+    /// As the gateway's checks take it.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let usual = Policy::default();
+        Policy {
+            user: self.user.unwrap_or(usual.user),
+            addresses: self.addresses.clone(),
+            min_days: self.min_days.unwrap_or(usual.min_days),
+            unbound: self.unbound,
+            kyc_levels: self.kyc_levels.clone().unwrap_or(usual.kyc_levels),
+            refused_regions: self.refused_regions.clone().unwrap_or(usual.refused_regions),
+            margin_mode: self.margin_mode.clone().unwrap_or(usual.margin_mode),
+            max_clock_ms: self.max_clock_ms.unwrap_or(usual.max_clock_ms),
+        }
+    }
+}
+
+/// The dead man's switch: its own key, its own patience.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deadman {
+    /// The public half of its own key.
+    pub key: Secret,
+    /// The secret half.
+    pub secret: Secret,
+    /// Milliseconds of silence after which it acts.
+    #[serde(default = "default_silence")]
+    pub silence_ms: u64,
+    /// Close every position too, reduce-only, in slices.
+    #[serde(default)]
+    pub flatten: bool,
+    /// Value of one slice, USDT.
+    #[serde(default = "default_slice")]
+    pub slice_usdt: Decimal,
+}
+
+fn default_silence() -> u64 {
+    2_000
+}
+
+fn default_slice() -> Decimal {
+    5_000.into()
 }
 
 fn default_window() -> u64 {
@@ -177,7 +256,13 @@ impl Default for Http {
 
 impl Default for Quoter {
     fn default() -> Self {
-        Self { inventory_usdt: 4_000.into(), tolerance_ticks: 2, patience_ms: 250, alarm_permille: 900 }
+        Self {
+            inventory_usdt: 4_000.into(),
+            tolerance_ticks: 2,
+            patience_ms: 250,
+            penance_ms: 1_000,
+            alarm_permille: 900,
+        }
     }
 }
 
@@ -203,6 +288,7 @@ impl Config {
         within("venue.recv_window_ms", self.venue.recv_window_ms, 100, 60_000, "ms")?;
         within("journal.segment_mib", self.journal.segment_mib, 1, 4_096, "MiB")?;
         within("quoter.patience_ms", self.quoter.patience_ms, 1, 60_000, "ms")?;
+        within("quoter.penance_ms", self.quoter.penance_ms, 1, 60_000, "ms")?;
         within("quoter.tolerance_ticks", self.quoter.tolerance_ticks, 0, 10_000, "ticks")?;
         within("quoter.alarm_permille", self.quoter.alarm_permille, 1, 1_000, "permille")?;
         within("sizing.participation_permille", self.sizing.participation_permille, 1, 1_000, "permille")?;
@@ -215,6 +301,16 @@ impl Config {
             ("limits.position_usdt", self.limits.position_usdt),
         ] {
             value.map_or(Ok(()), |value| usdt(name, value, 10_000_000_000))?;
+        }
+        if let Some(rate) = self.limits.messages_per_second {
+            within("limits.messages_per_second", rate, 1, 100, "messages a second")?;
+        }
+        if let Some(seconds) = self.account.disconnect_seconds {
+            within("account.disconnect_seconds", seconds, 3, 300, "s")?;
+        }
+        if let Some(deadman) = &self.deadman {
+            within("deadman.silence_ms", deadman.silence_ms, 200, 60_000, "ms")?;
+            usdt("deadman.slice_usdt", deadman.slice_usdt, 1_000_000_000)?;
         }
         self.plan()?;
         self.symbols().map(|_| ())

@@ -215,6 +215,10 @@ fn start_node(
         limits: limits(),
         http: args.http,
         pace,
+        policy: None,
+        arming: true,
+        disconnect: None,
+        beat: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

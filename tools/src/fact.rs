@@ -4,10 +4,11 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, Document,
-    DocumentKind, ExecKind, Fill, Flag, Health, HealthReason, HealthState, Kind, Level, Link, LinkState, Liquidation,
-    NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Sent,
-    SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, read,
+    Ack, Bar, BookUpdate, Carried, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, Document,
+    DocumentKind, ExecKind, Fill, Flag, Health, HealthReason, HealthState, Holding, Kind, Level, Link, LinkState,
+    Liquidation, NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution,
+    Resumed, Seen, Sent, SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus,
+    Wallet, Worth, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
@@ -169,6 +170,7 @@ show! {
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
     SentOutcome, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    keel_core::orders::State,
 }
 
 impl<const N: usize> Show for Text<N> {
@@ -221,6 +223,15 @@ pub fn decision_fields(decision: &Decision) -> Fields {
             if plain { (count(pair.value), count(pair.limit)) } else { (money(pair.value), money(pair.limit)) };
         all.push((code.name(), Value::Measure(value, limit)));
     }
+    all
+}
+
+fn carried(fact: &Carried) -> Fields {
+    let mut all = order(&fact.order);
+    all.extend(
+        fields!(fact; age updated target_px target_qty amended_px amended_qty filled reported venue amends state
+        ending asked open_questions),
+    );
     all
 }
 
@@ -277,7 +288,8 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::PriceLimit => market!(PriceLimit; buy_max sell_min instrument),
         Kind::Health => market!(Health; u instrument state reason),
         Kind::VenueStatus => market!(VenueStatus; begin end ongoing derivatives),
-        Kind::Ack => plain!(Ack; client recv ticks ts limit_reset venue code limit remaining op channel),
+        Kind::Ack => plain!(Ack; client recv ticks ts limit_reset venue code limit remaining op channel
+            batch),
         Kind::OrderUpdate => plain!(OrderUpdate; client recv ticks updated px qty filled leaves avg_px venue reason
             instrument side status tif reduce_only queried),
         Kind::Fill => {
@@ -300,6 +312,13 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Start => plain!(Start; mono wall seed run pid config build),
         Kind::Instrument => read(bytes).as_ref().map(instrument),
         Kind::Stop => plain!(Stop; mono wall open_orders),
+        Kind::Worth => {
+            plain!(Worth; at equity balance moved high drawdown initial_margin maintenance_margin)
+        }
+        Kind::Carried => read(bytes).as_ref().map(carried),
+        Kind::Holding => plain!(Holding; size cost realised fees funding life seq base instrument lived),
+        Kind::Seen => plain!(Seen; ts exec),
+        Kind::Resumed => plain!(Resumed; last_fill balance moved high run holdings orders seen known clean),
         Kind::Seal => None,
     }
 }
@@ -357,7 +376,12 @@ mod tests {
             NotSized,
             Start,
             Stop,
-            Instrument
+            Instrument,
+            Worth,
+            Carried,
+            Holding,
+            Seen,
+            Resumed
         );
         let ticker = Ticker::default();
         check(&ticker, &format!("{ticker:?}"), &["origin", "px", "qty"]);

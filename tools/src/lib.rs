@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod checkpoint;
 pub mod config;
+pub mod deadman;
 pub mod decode;
 pub mod demo;
 pub mod exchange;

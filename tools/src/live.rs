@@ -5,6 +5,7 @@
 //! and ends with the summary.
 
 use crate::config::{Config, notional};
+use crate::deadman::BEAT;
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
 use crate::node::run::{self, Pace, Running, Setup, Venue};
@@ -44,7 +45,8 @@ pub struct Args {
 /// `keel run`.
 pub fn run(args: &Args) -> Result<()> {
     let config = Config::load(&args.config)?;
-    let setup = setup(&config)?;
+    let mut setup = setup(&config)?;
+    setup.arming = args.arm.is_some();
     if args.check {
         println!("{} is valid", args.config.display());
         return Ok(());
@@ -57,23 +59,29 @@ pub fn run(args: &Args) -> Result<()> {
     let from = watch.ticks();
     let mut node = run::start(setup)?;
     tracing::info!(run = node.run, http = ?node.http, "node started, halted");
-    attend(&mut node, args, &stop)?;
+    let armed = attend(&mut node, args, &stop)?;
+    let sweeps = node.board.get(Cell::Sweeps);
+    let quiet = |node: &Running| {
+        let swept = !armed || node.board.get(Cell::Sweeps) > sweeps;
+        swept && node.board.get(Cell::OpenOrders) == 0
+    };
     tracing::info!("ending: cancelling what is open");
     node.command(CommandKind::Shutdown, args.arm.as_deref().unwrap_or("node"))?;
     let asked = watch.ticks();
-    while node.board.get(Cell::OpenOrders) > 0 && !node.stop.is_raised() && seconds(&watch, asked) < QUIET_WITHIN {
+    while !quiet(&node) && !node.stop.is_raised() && seconds(&watch, asked) < QUIET_WITHIN {
         nap(LOOK);
     }
-    let left = node.board.get(Cell::OpenOrders);
+    let (left, proven) = (node.board.get(Cell::OpenOrders), quiet(&node));
     let summary = Summary::new(node.finish()?, &data_dir, seed, seconds(&watch, from));
     println!("{}", summary.page());
     ensure!(left == 0, "{left} orders may still be open at the venue: cancel them there, then look why");
+    ensure!(proven, "the venue did not say that nothing is open: look there, then look why");
     ensure!(summary.is_verified(), "the journal does not verify; `keel verify {}` says more", data_dir.display());
     Ok(())
 }
 
 /// Arms when asked to and ready; returns when it is time to end.
-fn attend(node: &mut Running, args: &Args, stop: &Stop) -> Result<()> {
+fn attend(node: &mut Running, args: &Args, stop: &Stop) -> Result<bool> {
     let mut armed = false;
     while !stop.is_raised() && !node.stop.is_raised() {
         if let (Some(name), false, true) = (&args.arm, armed, node.is_ready()) {
@@ -83,7 +91,7 @@ fn attend(node: &mut Running, args: &Args, stop: &Stop) -> Result<()> {
         }
         nap(LOOK);
     }
-    Ok(())
+    Ok(armed)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
@@ -118,8 +126,8 @@ fn setup(config: &Config) -> Result<Setup> {
             inventory: notional(quoter.inventory_usdt)?,
             tolerance: quoter.tolerance_ticks,
             patience: quoter.patience_ms * 1_000_000,
+            penance: quoter.penance_ms * 1_000_000,
             alarm: i64::from(quoter.alarm_permille),
-            ..QuoterParams::default()
         },
         sizing: Sizing {
             clip: notional(config.sizing.clip_usdt)?,
@@ -129,6 +137,10 @@ fn setup(config: &Config) -> Result<Setup> {
         limits: limits(config)?,
         http: Some(config.http.listen),
         pace: Pace::Real,
+        policy: Some(config.account.policy()),
+        arming: false,
+        disconnect: config.account.disconnect_seconds,
+        beat: Some(config.node.data_dir.join(BEAT)),
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }
@@ -144,6 +156,11 @@ fn limits(config: &Config) -> Result<Limits> {
     if let Some(value) = config.limits.gross_usdt {
         limits.max_gross = notional(value)?;
         limits.max_net = limits.max_net.min(limits.max_gross);
+    }
+    if let Some(rate) = config.limits.messages_per_second {
+        limits.message_rate = rate;
+        (limits.message_burst, limits.cancel_reserve) = (40, 10);
+        limits.strategies.iter_mut().for_each(|strategy| strategy.rate = rate);
     }
     limits.check().map_err(|why| anyhow::anyhow!("limits: {why:?}"))?;
     Ok(limits)

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keel_tools::{
-    archive, checkpoint, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify,
+    archive, checkpoint, deadman, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ enum Job {
     Demo(demo::Args),
     /// Trade at a venue, as a configuration file says.
     Run(live::Args),
+    /// Watch over a node and cancel everything when it falls silent.
+    Deadman(deadman::Args),
     /// Serve a simulated Bybit v5 exchange on a loopback port.
     Exchange(exchange::Args),
     /// Print a journal's records.
@@ -68,6 +70,7 @@ fn perform(job: &Job) -> Result<()> {
     match job {
         Job::Demo(args) => demo::run(args),
         Job::Run(args) => live::run(args),
+        Job::Deadman(args) => deadman::run(args),
         Job::Exchange(args) => exchange::run(args),
         Job::Tail(args) => tail::run(args).with_context(|| args.dir.display().to_string()),
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),

@@ -72,7 +72,19 @@ struct Told {
 
 /// `keel replay`.
 pub fn run(args: &Args) -> Result<()> {
-    tell(args, &mut std::io::stdout().lock())
+    unless_closed(tell(args, &mut std::io::stdout().lock()))
+}
+
+/// Who reads no further, `head` above all, is no failure.
+pub fn unless_closed(told: Result<()>) -> Result<()> {
+    match told {
+        Err(why)
+            if why.downcast_ref::<std::io::Error>().is_some_and(|why| why.kind() == std::io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        told => told,
+    }
 }
 
 /// Replays and tells `out`; an error when anything was not as recorded.
@@ -176,7 +188,7 @@ fn one(
 ) -> Result<(Followed, Option<Whatif>, Next)> {
     let log = Compare(Rc::clone(page));
     let Some(change) = change else {
-        let engine = opening.genesis.engine(&opening.instruments, opening.start.run, log)?;
+        let engine = opening.engine(log)?;
         let (followed, next) = follow(story, page, opening, engine, span, &mut Nobody)?;
         return Ok((followed, None, next));
     };

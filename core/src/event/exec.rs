@@ -4,7 +4,7 @@
 use super::{Flag, Kind, Op, Record, Side, TimeInForce};
 use crate::ids::{ClientId, InstrumentId, Text, VenueId};
 use crate::record;
-use crate::units::{Mono, Notional, Px, Qty, Wall};
+use crate::units::{Mono, Notional, Px, Qty, SCALE, Wall};
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Which conversation with the venue.
@@ -48,8 +48,10 @@ pub struct Ack {
     pub op: Op,
     /// Which way the answer came.
     pub channel: Channel,
+    /// It was asked for in a batch, which has quotas of its own.
+    pub batch: Flag,
     /// Zero.
-    pub pad: [u8; 2],
+    pub pad: u8,
 }
 
 /// The venue's word for where an order stands.
@@ -195,6 +197,28 @@ pub struct Fill {
     pub queried: Flag,
     /// Zero.
     pub pad: [u8; 2],
+}
+
+impl Fill {
+    /// What closed quantity earned: the venue's own figure where it gives one, else `ours`.
+    #[must_use]
+    pub const fn gain(&self, ours: i64) -> i64 {
+        if self.pnl.raw() == 0 && self.closed.raw() == 0 { ours } else { self.pnl.raw() }
+    }
+}
+
+impl VenuePosition {
+    /// How far the mark may move against the position before it is liquidated, in 1e-8 of the mark; `None` when flat,
+    /// without a mark, or when the venue names no liquidation price.
+    #[must_use]
+    pub fn distance(&self, mark: Px) -> Option<i64> {
+        if self.size.is_zero() || mark <= Px::ZERO || self.liquidation <= Px::ZERO {
+            return None;
+        }
+        let way = i128::from(mark.raw()) - i128::from(self.liquidation.raw());
+        let way = if self.size > Qty::ZERO { way } else { -way };
+        i64::try_from(way * i128::from(SCALE) / i128::from(mark.raw())).ok()
+    }
 }
 
 /// The venue's view of one position.
@@ -364,6 +388,11 @@ pub enum DifferenceKind {
     Position = 7,
     /// A position's profit or loss. `ours` and `theirs` are the amounts.
     Profit = 8,
+    /// A position's average entry price, sizes being equal. `ours` and `theirs` are the prices.
+    Entry = 9,
+    /// The account's cash: what our fills, fees and funding do not explain came or went through the door, or is an
+    /// error. `ours` and `theirs` are the balances.
+    Balance = 10,
 }
 
 /// What was done about a difference.

@@ -13,12 +13,14 @@
 //!   5xx system   node    -> journal    what the process was
 //! ```
 
+pub mod carried;
 pub mod command;
 pub mod exec;
 pub mod market;
 pub mod order;
 pub mod system;
 
+pub use carried::{Carried, Holding, Resumed, Seen, Worth};
 pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
@@ -86,15 +88,20 @@ pub enum Kind {
     Approved = 401,
     Refused = 402,
     NotSized = 403,
+    Worth = 411,
     Start = 501,
     Instrument = 502,
     Stop = 503,
     Seal = 504,
+    Carried = 511,
+    Holding = 512,
+    Seen = 513,
+    Resumed = 514,
 }
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -118,10 +125,15 @@ impl Kind {
         Self::Approved,
         Self::Refused,
         Self::NotSized,
+        Self::Worth,
         Self::Start,
         Self::Instrument,
         Self::Stop,
         Self::Seal,
+        Self::Carried,
+        Self::Holding,
+        Self::Seen,
+        Self::Resumed,
     ];
 
     /// The code in the record.

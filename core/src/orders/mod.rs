@@ -16,6 +16,7 @@
 //! The order stream and the execution stream have no common order. So an order that the venue calls finished stays in
 //! the table, `Settling`, until every fill the venue counted has been seen: at no moment is a coin neither open nor held.
 
+mod carry;
 mod executions;
 mod life;
 mod reaction;

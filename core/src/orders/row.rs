@@ -5,9 +5,11 @@ use super::life::{self, Event};
 use crate::event::{Flag, Op, Order, OrderStatus, OrderUpdate, Side};
 use crate::ids::{ClientId, InstrumentId, StrategyId, VenueId};
 use crate::units::{Mono, Px, Qty, Wall};
+use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(u8)]
 pub enum State {
     /// In the journal, not yet known to have left.
     Recorded,
@@ -16,6 +18,7 @@ pub enum State {
     /// The venue proved it has it.
     Live,
     /// The venue was silent for too long, or contradicted itself: it may rest, be filled, or never have arrived.
+    #[default]
     Unknown,
     /// The venue says it is finished; not all of its fills have been seen.
     Settling,

@@ -329,6 +329,7 @@ impl Decoder {
             remaining: small(envelope.header.remaining)?,
             op,
             channel: Channel::Trade,
+            batch: Flag::from(batch),
             ..Ack::default()
         };
         if batch {

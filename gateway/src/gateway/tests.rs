@@ -1,6 +1,7 @@
 //! The room alone, its sessions and answers scripted; `world` puts it before a venue, `cost` measures it.
 
 mod cost;
+mod faults;
 mod world;
 
 use super::*;
@@ -27,7 +28,7 @@ impl Room {
         let config = Config {
             run: 1,
             self_match: SelfMatch::CancelMaker,
-            executions_since: Wall::default(),
+            executions_since: at(0).wall,
             guarded: false,
             seed: 1,
         };
@@ -150,6 +151,28 @@ fn once_the_stream_is_up_the_whole_account_is_read_between_two_marks() {
     assert_eq!((marks[1].orders, marks[1].fills, marks[1].positions), (2, 0, 0));
     let queried = room.facts.iter().filter(|fact| matches!(fact, ExecEvent::Order(o) if o.queried.is_set())).count();
     assert_eq!(queried, 2);
+}
+
+// the venue answers seven days at once: what came after them would never be read
+#[test]
+fn an_account_that_was_quiet_for_weeks_is_read_span_by_span_up_to_the_present() {
+    const DAY: u64 = 86_400_000;
+    let mut room = Room::new();
+    room.millis = 20 * DAY;
+    room.step(Input::Timer);
+    room.links_up();
+    room.answer("/v5/order/realtime", &list(""));
+    let mut spans = Vec::new();
+    while room.requests.first().is_some_and(|(_, request)| request.path_and_query.starts_with("/v5/execution/list")) {
+        let path = room.requests[0].1.path_and_query.clone();
+        let of = |key: &str| path.split(key).nth(1).unwrap().split('&').next().unwrap().parse::<u64>().unwrap();
+        spans.push((of("startTime="), of("endTime=")));
+        room.answer("/v5/execution/list", &list(""));
+    }
+    assert_eq!(spans.len(), 4);
+    assert!(spans.windows(2).all(|pair| pair[0].1 == pair[1].0), "without a hole: {spans:?}");
+    assert!(spans.iter().all(|(from, to)| to - from <= 7 * DAY));
+    assert!(spans[0].0 < at(0).wall.millis() && spans[3].1 > at(20 * DAY).wall.millis(), "{spans:?}");
 }
 
 #[test]

@@ -104,6 +104,8 @@ pub enum Answer {
     Key(KeyFacts),
     /// How the account is set up.
     Account(Account),
+    /// The instrument keeps two legs, one a side.
+    Hedged(bool),
     /// The venue re-prices orders outside the band.
     Reprices(bool),
     /// Orders under cancellation.
@@ -212,6 +214,12 @@ fn read(
             page.list.iter().try_for_each(|row| decoder.position(row, source))?;
             Ok(page.answer())
         }
+        Call::PositionMode { .. } => {
+            let page: Page<'_, PositionRow<'_>> = required(result)?;
+            // no row at all says nothing about the mode
+            let legs = page.list.iter().map(|row| !matches!(row.position_idx.text(), b"0" | b""));
+            legs.reduce(|any, leg| any || leg).map(Answer::Hedged).ok_or(DecodeError::Missing)
+        }
         Call::Wallet => {
             let page: Page<'_, WalletRow<'_>> = required(result)?;
             page.list.iter().try_for_each(|row| decoder.wallet(row, ts, source))?;
@@ -237,7 +245,7 @@ fn read(
             let answered: Answered<'_> = part(result)?;
             Ok(Answer::Cancelling(answered.list.len()))
         }
-        Call::Order { .. } | Call::RejectOutsideBand | Call::ArmDisconnect { .. } => Ok(Answer::Done),
+        Call::Order { .. } | Call::Reduce { .. } | Call::RejectOutsideBand | Call::ArmDisconnect { .. } => Ok(Answer::Done),
     }
 }
 

@@ -5,8 +5,11 @@ use crate::encode::SelfMatch;
 use crate::sign::Signer;
 use core::fmt::Write as _;
 use keel_core::event::{Op, Order, OrderKind, Side, TimeInForce};
-use keel_core::ids::{ClientId, Symbol};
-use keel_core::units::Wall;
+use keel_core::ids::{ClientId, Symbol, Text};
+use keel_core::units::{Qty, Wall};
+
+/// Nanoseconds of executions one question covers; the venue takes up to seven days.
+pub const EXECUTIONS_SPAN: u64 = 6 * 86_400_000_000_000;
 
 /// GET asks, POST changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub enum Call {
         /// On what.
         symbol: Symbol,
     },
-    /// Executions from `since` on.
+    /// Executions from `since` on, up to [`EXECUTIONS_SPAN`] of them in time: the venue looks no further at once.
     Executions {
         /// From when.
         since: Wall,
@@ -72,6 +75,11 @@ pub enum Call {
     Positions {
         /// Page.
         cursor: String,
+    },
+    /// Does this instrument keep two legs, one a side?
+    PositionMode {
+        /// On what.
+        symbol: Symbol,
     },
     /// The account's money.
     Wallet,
@@ -89,6 +97,18 @@ pub enum Call {
         symbol: Symbol,
         /// Which own order gives way when two would meet.
         self_match: SelfMatch,
+    },
+    /// Close part of a position at the market. It can only shrink one: the single order that needs no permission, for a
+    /// process that has nobody left to ask.
+    Reduce {
+        /// On what.
+        symbol: Symbol,
+        /// Against the position.
+        side: Side,
+        /// How much.
+        qty: Qty,
+        /// Its name at the venue; never one a core issues.
+        link: Text<39>,
     },
     /// Cancel everything settled in USDT. At most 500 a call: repeat until the open-order query is empty.
     CancelAll,
@@ -110,10 +130,11 @@ impl Call {
             Self::OpenOrders { .. } | Self::FindOrder { .. } => Endpoint::Orders,
             Self::FindClosed { .. } => Endpoint::History,
             Self::Executions { .. } => Endpoint::Executions,
-            Self::Positions { .. } => Endpoint::Positions,
+            Self::Positions { .. } | Self::PositionMode { .. } => Endpoint::Positions,
             Self::Wallet => Endpoint::Wallet,
             Self::Order { order, .. } => Endpoint::of(order.op),
             Self::CancelAll => Endpoint::CancelAll,
+            Self::Reduce { .. } => Endpoint::Create,
             Self::FeeRate
             | Self::KeyInfo
             | Self::AccountInfo
@@ -155,11 +176,19 @@ impl Call {
             Self::FindClosed { client, symbol } => get("/v5/order/history", by_link(*client, symbol)),
             Self::Executions { since, cursor } => get(
                 "/v5/execution/list",
-                page(format!("category=linear&startTime={}&limit=100", since.millis()), cursor),
+                page(
+                    format!(
+                        "category=linear&startTime={}&endTime={}&limit=100",
+                        since.millis(),
+                        since.after(EXECUTIONS_SPAN).millis()
+                    ),
+                    cursor,
+                ),
             ),
             Self::Positions { cursor } => {
                 get("/v5/position/list", page("category=linear&settleCoin=USDT&limit=200".to_owned(), cursor))
             }
+            Self::PositionMode { symbol } => get("/v5/position/list", format!("category=linear&symbol={symbol}")),
             Self::Wallet => get("/v5/account/wallet-balance", "accountType=UNIFIED".to_owned()),
             Self::KeyInfo => get("/v5/user/query-api", String::new()),
             Self::AccountInfo => get("/v5/account/info", String::new()),
@@ -171,6 +200,12 @@ impl Call {
                     Op::Cancel => "/v5/order/cancel",
                 },
                 order_body(order, symbol, *self_match),
+            ),
+            Self::Reduce { symbol, side, qty, link } => post(
+                "/v5/order/create",
+                format!(
+                    r#"{{"category":"linear","symbol":"{symbol}","orderLinkId":"{link}","positionIdx":0,"side":"{side:?}","orderType":"Market","timeInForce":"IOC","reduceOnly":true,"qty":"{qty}"}}"#
+                ),
             ),
             Self::CancelAll => post("/v5/order/cancel-all", r#"{"category":"linear","settleCoin":"USDT"}"#.to_owned()),
             Self::RejectOutsideBand => {

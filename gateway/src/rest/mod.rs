@@ -13,7 +13,7 @@ mod answer;
 mod call;
 
 pub use answer::{Account, Answer, Fee, KeyFacts, RestError, parse};
-pub use call::{Call, Method, Request};
+pub use call::{Call, EXECUTIONS_SPAN, Method, Request};
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ pub enum Shape {
     Counter,
     /// Goes both ways.
     Gauge,
+    /// USDT in steps of 1e-8, signed.
+    Money,
 }
 
 macro_rules! cells {
@@ -46,6 +48,13 @@ cells! {
     Fills Counter "keel_engine_fills_total" "Executions counted";
     Foreign Counter "keel_engine_foreign_total" "Private facts about orders we never placed";
     Unknown Counter "keel_engine_unknown_total" "Orders the venue was silent about for too long";
+    Differences Counter "keel_differences_total" "Times our books and the venue's came apart";
+    Equity Money "keel_equity_usdt" "Cash and unrealised profit at mark, by our own books";
+    Moved Money "keel_moved_usdt" "Money that came in less money that went out, since the journal began";
+    HighWater Money "keel_high_water_usdt" "Highest equity so far, money moved left out";
+    Drawdown Money "keel_drawdown_usdt" "How far equity, money moved left out, is below its highest";
+    InitialMargin Money "keel_initial_margin_usdt" "Initial margin in use";
+    MaintenanceMargin Money "keel_maintenance_margin_usdt" "Maintenance margin in use";
     OpenOrders Gauge "keel_open_orders" "Orders not proven finished";
     LogHealth Gauge "keel_journal_health" "State of the journal: 0 sound, 1 low, 2 faulty";
     HeadSeq Gauge "keel_journal_head_sequence" "Last record written";
@@ -56,6 +65,7 @@ cells! {
     PrivateLink Gauge "keel_link_private_state" "Private conversation: 0 down, 1 connected, 2 ready";
     TradeLink Gauge "keel_link_trade_state" "Order entry conversation: 0 down, 1 connected, 2 ready";
     Reconciled Gauge "keel_reconciled" "The venue's account was read and compared: 0 no, 1 yes";
+    Sweeps Counter "keel_sweeps_total" "Times everything was cancelled at the venue and it said that nothing is open";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 
@@ -73,6 +83,9 @@ pub struct Row {
     pub fees: AtomicI64,
     /// Mark or mid price, 1e-8 USDT.
     pub mark: AtomicI64,
+    /// How far the mark may move against the position before it is liquidated, 1e-8 of the mark; [`i64::MAX`] when
+    /// there is no such price.
+    pub distance: AtomicI64,
     /// Nanoseconds since the last news of its book, by the monotonic clock; [`NEVER`] before the first.
     pub book_age: AtomicU64,
     /// Nanoseconds the last news is behind the wall clock, by the venue's; [`NEVER`] before the first.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Where the monotonic clock begins: an hour, so that what an earlier run asked lies on it too.
+const ORIGIN: u64 = 3_600_000_000_000;
 /// Nanoseconds between two looks at the system's wall clock.
 const REANCHOR: u64 = 100_000_000;
 
@@ -86,7 +88,7 @@ impl Clock {
     #[must_use]
     pub fn real(watch: &Stopwatch) -> Self {
         let ticks = watch.ticks();
-        let anchor = Now { mono: Mono::from_nanos(1), wall: system_wall() };
+        let anchor = Now { mono: Mono::from_nanos(ORIGIN), wall: system_wall() };
         Self::Real(Real { watch: watch.clone(), origin: ticks, anchor, anchor_ticks: ticks })
     }
 
@@ -107,7 +109,7 @@ impl Real {
         let ticks = self.watch.ticks();
         let since = self.watch.nanos(self.anchor_ticks, ticks);
         if since > REANCHOR {
-            let mono = Mono::from_nanos(1 + self.watch.nanos(self.origin, ticks));
+            let mono = Mono::from_nanos(ORIGIN + self.watch.nanos(self.origin, ticks));
             self.anchor = Now { mono, wall: system_wall() };
             self.anchor_ticks = ticks;
             return self.anchor;

@@ -3,15 +3,16 @@
 //! Order of a round: the timer, commands, what the venue told us, what the market did. Each fact is dealt with to its
 //! end, orders included, before the next one is looked at.
 
+use super::beat::{Beat, Heart};
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
-use keel_core::ids::{ClientId, Seq};
-use keel_core::permit::{Log, LogFault, LogHealth};
+use keel_core::event::{Command, CommandKind, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::ids::{ClientId, Seq, Text};
+use keel_core::permit::{Gate as _, Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
 use keel_core::strategy::Strategy;
 use keel_core::units::Now;
@@ -87,6 +88,11 @@ pub struct EngineAgent<S> {
     board: Arc<Board>,
     turned_away: Vec<(ClientId, Op)>,
     unpublished: bool,
+    /// The gate stopped everything when it was last looked at; it starts so.
+    stopped: bool,
+    sweep_owed: bool,
+    beat: Option<Arc<Beat>>,
+    halted_by_watcher: bool,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -110,21 +116,56 @@ impl<S: Strategy> EngineAgent<S> {
             board,
             turned_away: Vec::with_capacity(64),
             unpublished: true,
+            stopped: true,
+            sweep_owed: false,
+            beat: None,
+            halted_by_watcher: false,
+        }
+    }
+
+    /// Strikes this heartbeat.
+    #[must_use]
+    pub fn beating(mut self, beat: Option<Arc<Beat>>) -> Self {
+        self.beat = beat;
+        self
+    }
+
+    /// Strikes; and halts before anything else when whoever watches over us has acted meanwhile.
+    fn strike(&mut self, now: Now) {
+        let Some(beat) = &self.beat else { return };
+        beat.strike(Heart::Engine);
+        if beat.fired() && !std::mem::replace(&mut self.halted_by_watcher, true) {
+            tracing::error!("the dead man's switch has acted: halted until people look");
+            let author = Text::new(b"deadman").unwrap_or_default();
+            let command = Command { recv: now.mono, author, kind: CommandKind::Halt, ..Command::default() };
+            self.take(now, Input::Command(&command));
         }
     }
 
     fn take(&mut self, now: Now, input: Input<'_>) -> usize {
         self.engine.handle(now, input);
+        let stops = self.engine.gate().stops();
+        let told =
+            matches!(input, Input::Command(it) if matches!(it.kind, CommandKind::Halt | CommandKind::CancelOnly));
+        self.sweep_owed |= (stops && !self.stopped) || told;
+        self.stopped = stops;
         let mut orders = 0;
         while let Some(out) = self.engine.poll() {
             orders += 1;
-            let departure = Departure { order: out.order, caused: out.ticks, pushed: self.watch.ticks() };
-            if let Err(Full(departure)) = self.rings.order.push(departure) {
-                let order = departure.order.what().as_ref();
+            let departure = Departure::Order { order: out.order, caused: out.ticks, pushed: self.watch.ticks() };
+            if let Err(Full(Departure::Order { order, .. })) = self.rings.order.push(departure) {
+                let order = order.what().as_ref();
                 self.turned_away.push((order.client, order.op));
             }
         }
         orders
+    }
+
+    /// Who stops trading cancels at the venue too: what our table does not know may be open there.
+    fn sweep(&mut self) -> usize {
+        let pushed = self.sweep_owed && self.rings.order.push(Departure::CancelAll).is_ok();
+        self.sweep_owed &= !pushed;
+        usize::from(pushed)
     }
 
     /// Orders the ring did not take are facts too: they provably never left.
@@ -163,11 +204,23 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Unrecorded, counts.unrecorded),
             (Cell::Fills, counts.fills),
             (Cell::Foreign, counts.foreign),
+            (Cell::Differences, counts.differences),
             (Cell::Unknown, counts.unknown),
             (Cell::OpenOrders, self.engine.desk().orders.open().len() as u64),
             (Cell::LogHealth, self.engine.log_health() as u64),
         ] {
             self.board.set(cell, value);
+        }
+        let worth = self.engine.desk().last_worth();
+        for (cell, value) in [
+            (Cell::Equity, worth.equity),
+            (Cell::Moved, worth.moved),
+            (Cell::HighWater, worth.high),
+            (Cell::Drawdown, worth.drawdown),
+            (Cell::InitialMargin, worth.initial_margin),
+            (Cell::MaintenanceMargin, worth.maintenance_margin),
+        ] {
+            self.board.set(cell, value.raw().cast_unsigned());
         }
         for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
             let row = self.board.row(index);
@@ -175,6 +228,8 @@ impl<S: Strategy> EngineAgent<S> {
             row.position.store(seat.position.size.raw(), Ordering::Release);
             row.fees.store(seat.position.fees.raw(), Ordering::Release);
             row.mark.store(mark.raw(), Ordering::Release);
+            let distance = seat.picture().and_then(|picture| picture.distance(mark));
+            row.distance.store(distance.unwrap_or(i64::MAX), Ordering::Release);
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }
@@ -186,6 +241,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
     }
 
     fn duty(&mut self, now: Now) -> usize {
+        self.strike(now);
         let mut work = 0;
         if now.mono >= self.engine.deadline() {
             let due = self.engine.deadline();
@@ -204,6 +260,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         }
         work += self.market(now);
         self.tell_turned_away(now);
+        work += self.sweep();
         self.board.add(Cell::HotRounds, 1);
         if work == 0 && std::mem::take(&mut self.unpublished) {
             self.publish();

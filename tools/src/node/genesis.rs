@@ -33,6 +33,8 @@ pub struct Genesis {
     pub scenarios: Option<Scenarios>,
     /// What trades, and how it is cut.
     pub character: Character,
+    /// Value of a unit of the account and its highest, from the runs before; `None` for an account never valued.
+    pub fortune: Option<(i64, i64)>,
 }
 
 /// What trades.
@@ -61,8 +63,12 @@ impl Genesis {
 
     /// The gate.
     pub fn gate(&self, instruments: &Instruments) -> Result<Gate> {
-        Gate::new(self.limits.clone(), instruments, self.scenarios.clone())
-            .map_err(|why| anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))
+        let mut gate = Gate::new(self.limits.clone(), instruments, self.scenarios.clone())
+            .map_err(|why| anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))?;
+        if let Some((unit_value, highest)) = self.fortune {
+            gate.resume(unit_value, highest);
+        }
+        Ok(gate)
     }
 
     /// Appends it as documents caused by the run's first record.
@@ -98,8 +104,8 @@ impl Genesis {
         let limits = limits(one(DocumentKind::Limits)?.context("no document says what the limits were")?)?;
         let scenarios = one(DocumentKind::Scenarios)?.map(|text| scenarios(text, instruments)).transpose()?;
         let text = one(DocumentKind::Strategy)?.context("no document says what strategy ran")?;
-        let character = strategy(text).context("the strategy")?;
-        Ok(Self { limits, scenarios, character })
+        let (character, fortune) = strategy(text).context("the strategy")?;
+        Ok(Self { limits, scenarios, character, fortune })
     }
 
     fn strategy_text(&self) -> String {
@@ -118,6 +124,9 @@ impl Genesis {
         ] {
             let _ = writeln!(text, "{name} = {value}");
         }
+        if let Some((unit_value, highest)) = self.fortune {
+            let _ = write!(text, "fortune.unit_value = {unit_value}\nfortune.highest = {highest}\n");
+        }
         text
     }
 }
@@ -131,8 +140,8 @@ impl Character {
 
     /// The same with some of its numbers changed: lines `name = value` in the units of the recorded document.
     pub fn changed(&self, patch: &str) -> Result<Self> {
-        let whole = Genesis { limits: Limits::demo(), scenarios: None, character: *self };
-        strategy(&patched(&whole.strategy_text(), patch)?)
+        let whole = Genesis { limits: Limits::demo(), scenarios: None, character: *self, fortune: None };
+        Ok(strategy(&patched(&whole.strategy_text(), patch)?)?.0)
     }
 }
 
@@ -298,7 +307,7 @@ fn strategies(lines: &mut Lines<'_>, text: &str) -> Result<Vec<StrategyLimits>> 
     Ok(rows)
 }
 
-fn strategy(text: &str) -> Result<Character> {
+fn strategy(text: &str) -> Result<(Character, Option<(i64, i64)>)> {
     let mut lines = Lines::new(text)?;
     let name = lines.word("strategy")?;
     ensure!(name == "quoter", "this version knows the strategy `quoter`, not `{name}`");
@@ -317,8 +326,11 @@ fn strategy(text: &str) -> Result<Character> {
             participation: lines.number("sizing.participation")?,
         },
     };
+    let valued = lines.0.contains_key("fortune.unit_value");
+    let fortune =
+        if valued { Some((lines.number("fortune.unit_value")?, lines.number("fortune.highest")?)) } else { None };
     lines.end()?;
-    Ok(character)
+    Ok((character, fortune))
 }
 
 /// One line an instrument that has returns: its symbol, and the bits of each return.
@@ -386,7 +398,7 @@ mod tests {
         let series = [(symbol("BTCUSDT"), long.as_slice()), (symbol("1000PEPEUSDT"), long.as_slice())];
         let scenarios = Some(Scenarios::new(&table, &series).unwrap());
         let character = Character { id: StrategyId(3), quoter: QuoterParams::default(), sizing: Sizing::default() };
-        Genesis { limits, scenarios, character }
+        Genesis { limits, scenarios, character, fortune: Some((99, 101)) }
     }
 
     #[test]
@@ -403,7 +415,7 @@ mod tests {
         }
         assert_eq!(documents.len(), 3);
         let again = Genesis::read(&documents, &table).unwrap();
-        assert_eq!((&again.limits, again.character), (&first.limits, first.character));
+        assert_eq!((&again.limits, again.character, again.fortune), (&first.limits, first.character, first.fortune));
         let bits = |genesis: &Genesis| {
             let scenarios = genesis.scenarios.clone().unwrap();
             let of = |row: &Instrument| (0..scenarios.count()).map(|at| scenarios.at(row.id, at).to_bits()).collect();

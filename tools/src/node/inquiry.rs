@@ -5,16 +5,23 @@
 use super::clock::system_wall;
 use super::rest::Client;
 use super::run::Pace;
+use super::thread::nap;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::Symbol;
 use keel_core::instrument::{Instrument, Instruments};
+use keel_core::orders::{Reaction, reaction};
 use keel_core::units::Wall;
 use keel_gateway::decode::{Decoder, Source};
-use keel_gateway::rest::{Answer, Call, Fee};
+use keel_gateway::rest::{Answer, Call, Fee, RestError};
 use keel_gateway::sign::Signer;
+use std::time::Duration;
 
 /// How far our clock may be from the venue's, nanoseconds: its forward edge is a hard second.
 const MAX_CLOCK_OFFSET: u64 = 500_000_000;
+
+/// A question refused for its rate is asked again after this, so many times.
+const WAIT: Duration = Duration::from_millis(300);
+const MAX_WAITS: u32 = 10;
 
 /// Someone who asks.
 #[derive(Clone, Copy, Debug)]
@@ -69,15 +76,29 @@ impl Inquiry<'_> {
         }
     }
 
-    fn ask(&self, call: &Call) -> Result<Answer> {
+    /// A node that is started again and again is told to wait: then it waits.
+    pub(super) fn ask(&self, call: &Call) -> Result<Answer> {
+        let mut tries = 0;
+        loop {
+            match self.ask_once(call)? {
+                Err(RestError::Venue(code)) if reaction(code) == Reaction::RateLimited && tries < MAX_WAITS => {
+                    tries += 1;
+                    nap(WAIT);
+                }
+                Err(why) => bail!("the venue's answer to {call:?} was not understood or refused: {why:?}"),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    fn ask_once(&self, call: &Call) -> Result<Result<Answer, RestError>> {
         let now = match self.pace {
             Pace::Real => system_wall(),
             Pace::Virtual(shared) => Wall::from_nanos(shared.get()),
         };
         let reply = self.client.call(&call.request(self.signer, now))?;
         let mut decoder = Decoder::new(&Instruments::default());
-        keel_gateway::rest::parse(call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |_| {})
-            .map_err(|why| anyhow::anyhow!("the venue's answer to {call:?} was not understood or refused: {why:?}"))
+        Ok(keel_gateway::rest::parse(call, reply.status, &reply.body, &mut decoder, Source::default(), &mut |_| {}))
     }
 }
 

@@ -55,6 +55,10 @@ impl Exporter {
                     metrics::describe_counter!(name, help);
                     counter!(name).absolute(value);
                 }
+                Shape::Money => {
+                    metrics::describe_gauge!(name, help);
+                    gauge!(name).set(money(value.cast_signed()));
+                }
                 Shape::Gauge => {
                     metrics::describe_gauge!(name, help);
                     gauge!(name).set(float(value));
@@ -69,6 +73,9 @@ impl Exporter {
         metrics::describe_gauge!("keel_position_coins", "Signed position");
         metrics::describe_gauge!("keel_net_profit_usdt", "Realised and unrealised profit after fees and funding");
         metrics::describe_gauge!("keel_fees_usdt", "Fees paid");
+        let help =
+            "How far the mark may move against the position before liquidation, as a share of it; NaN without one";
+        metrics::describe_gauge!("keel_liquidation_distance_ratio", help);
         metrics::describe_gauge!("keel_book_age_seconds", "Since the last news of the book; NaN before the first");
         metrics::describe_gauge!("keel_book_venue_age_seconds", "Last news behind the wall clock, by the venue's time");
         metrics::describe_gauge!("keel_book_state", "Verdict on the book: 0 waiting, 1 synced, 2 stale");
@@ -78,6 +85,8 @@ impl Exporter {
             gauge!("keel_position_coins", label.clone()).set(money(row.position.load(Ordering::Acquire)));
             gauge!("keel_net_profit_usdt", label.clone()).set(money(row.net.load(Ordering::Acquire)));
             gauge!("keel_fees_usdt", label.clone()).set(money(row.fees.load(Ordering::Acquire)));
+            let distance = row.distance.load(Ordering::Acquire);
+            gauge!("keel_liquidation_distance_ratio", label.clone()).set(ratio(distance));
             gauge!("keel_book_age_seconds", label.clone()).set(age(row.book_age.load(Ordering::Acquire)));
             gauge!("keel_book_venue_age_seconds", label.clone()).set(age(row.venue_age.load(Ordering::Acquire)));
             gauge!("keel_book_state", label).set(float(row.book_state.load(Ordering::Acquire)));
@@ -120,6 +129,10 @@ fn money(raw: i64) -> f64 {
     keel_core::units::Notional::from_raw(raw).to_f64()
 }
 
+fn ratio(raw: i64) -> f64 {
+    if raw == i64::MAX { f64::NAN } else { money(raw) }
+}
+
 fn age(nanos: u64) -> f64 {
     if nanos == NEVER { f64::NAN } else { seconds(nanos) }
 }
@@ -138,12 +151,18 @@ mod tests {
         let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
         board.name_rows(vec!["BTCUSDT".to_owned()]);
         board.set(Cell::Approved, 7);
+        board.set(Cell::Drawdown, 250_000_000);
+        board.set(Cell::Moved, (-50_000_000i64).cast_unsigned());
+        board.row(0).distance.store(12_000_000, Ordering::Release);
         board.row(0).position.store(150_000_000, Ordering::Release);
         Meter::new(Hop::Decide, &hops).record(1_500);
         let page = Exporter::new(board, hops).render();
         for line in [
             "# TYPE keel_engine_approved_total counter",
             "keel_engine_approved_total 7",
+            "keel_drawdown_usdt 2.5",
+            "keel_moved_usdt -0.5",
+            "keel_liquidation_distance_ratio{instrument=\"BTCUSDT\"} 0.12",
             "keel_position_coins{instrument=\"BTCUSDT\"} 1.5",
             "keel_hop_seconds_bucket{hop=\"decide\",le=\"0.000001\"} 0",
             "keel_hop_seconds_bucket{hop=\"decide\",le=\"0.000002\"} 1",

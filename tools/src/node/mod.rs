@@ -7,6 +7,8 @@
 //!                            [command ring] -+
 //! ```
 
+pub mod account;
+pub mod beat;
 pub mod board;
 pub mod clock;
 pub mod engine;
@@ -21,6 +23,7 @@ pub mod metrics;
 pub mod orders;
 pub mod plan;
 pub mod rest;
+pub mod restart;
 pub mod run;
 pub mod thread;
 pub mod wire;
@@ -43,15 +46,21 @@ pub struct Timed<T> {
     pub ticks: u64,
 }
 
-/// An order on its way to the gateway.
+/// What the engine wants of the gateway.
 #[derive(Debug)]
-pub struct Departure {
-    /// Permitted and recorded.
-    pub order: Recorded<Approved>,
-    /// Stopwatch reading of the bytes that caused it; 0 for none.
-    pub caused: u64,
-    /// Stopwatch reading when it was put on the ring.
-    pub pushed: u64,
+#[allow(clippy::large_enum_variant, reason = "an order is moved once, and a box would be an allocation")]
+pub enum Departure {
+    /// An order on its way to the venue.
+    Order {
+        /// Permitted and recorded.
+        order: Recorded<Approved>,
+        /// Stopwatch reading of the bytes that caused it; 0 for none.
+        caused: u64,
+        /// Stopwatch reading when it was put on the ring.
+        pushed: u64,
+    },
+    /// Everything at the venue is to be cancelled, whoever placed it, until nothing is open.
+    CancelAll,
 }
 
 /// An agent of the node that says at the end what it did.

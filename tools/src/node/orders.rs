@@ -4,6 +4,7 @@
 //! over when the turn's bytes are on the socket, so that a `Sent` fact says how long the order took. While the exec ring
 //! has no room it reads nothing: the venue waits in the kernel, nothing is dropped.
 
+use super::beat::{Beat, Heart};
 use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
@@ -11,17 +12,21 @@ use super::rest::{Answered, Asked};
 use super::wire::{Turn, Wire};
 use super::{Departure, Part, Report};
 use keel_core::agent::Agent;
-use keel_core::event::{Channel, ExecEvent, SentOutcome};
+use keel_core::event::{Channel, ExecEvent, Op, SentOutcome};
 use keel_core::ring::{Consumer, Producer};
 use keel_core::units::{Mono, Now};
 use keel_gateway::Gateway;
 use keel_gateway::gateway::{Input, Output};
+use keel_journal::Recorded;
+use keel_risk::Approved;
 use std::sync::Arc;
 
 /// Facts one frame may bring; with less room on the exec ring nothing is read.
 const MOST_FACTS: usize = 256;
 /// Orders and frames taken in one round.
 const BURST: usize = 32;
+/// Cancels in a row that go as a batch; fewer go one by one.
+const FEWEST: usize = 4;
 
 /// Its ends of the rings.
 #[derive(Debug)]
@@ -64,6 +69,9 @@ pub struct OrdersAgent {
     meters: Meters,
     watch: Stopwatch,
     board: Arc<Board>,
+    sweeping: bool,
+    held: Vec<(Recorded<Approved>, u64)>,
+    beat: Option<Arc<Beat>>,
 }
 
 impl std::fmt::Debug for OrdersAgent {
@@ -88,7 +96,26 @@ impl OrdersAgent {
             Line { channel: Channel::Private, wire: private, due: None },
             Line { channel: Channel::Trade, wire: trade, due: None },
         ];
-        Self { gateway, rings, lines, facts: Vec::with_capacity(MOST_FACTS), meters, watch, board }
+        let facts = Vec::with_capacity(MOST_FACTS);
+        Self {
+            gateway,
+            rings,
+            lines,
+            facts,
+            meters,
+            watch,
+            board,
+            sweeping: false,
+            held: Vec::with_capacity(BURST),
+            beat: None,
+        }
+    }
+
+    /// Strikes this heartbeat.
+    #[must_use]
+    pub fn beating(mut self, beat: Option<Arc<Beat>>) -> Self {
+        self.beat = beat;
+        self
     }
 
     /// One input to its end: outputs done, facts handed over. `departed` is the order's history when it is one.
@@ -117,6 +144,10 @@ impl OrdersAgent {
                     }
                 }
             }
+        }
+        let sweeping = self.gateway.sweeping().is_some();
+        if std::mem::replace(&mut self.sweeping, sweeping) && !sweeping {
+            self.board.add(Cell::Sweeps, 1);
         }
         let took = departed.map_or(0, |(caused, popped)| self.measure(caused, popped, encoded));
         self.hand_over(took);
@@ -163,13 +194,47 @@ impl OrdersAgent {
 
     fn orders(&mut self, now: Now) -> usize {
         let mut work = 0;
-        while work < BURST && self.has_room() {
+        while work < BURST && self.has_room() && self.held.len() < BURST {
             let Some(departure) = self.rings.order.pop() else { break };
-            let popped = self.watch.ticks();
-            self.meters.handoff.record(self.watch.nanos(departure.pushed, popped));
-            self.turn(now, Input::Order(departure.order), Some((departure.caused, popped)));
+            match departure {
+                Departure::Order { order, caused, pushed } if order.what().as_ref().op == Op::Cancel => {
+                    self.meters.handoff.record(self.watch.nanos(pushed, self.watch.ticks()));
+                    self.held.push((order, caused));
+                }
+                Departure::Order { order, caused, pushed } => {
+                    work += self.cancels(now);
+                    let popped = self.watch.ticks();
+                    self.meters.handoff.record(self.watch.nanos(pushed, popped));
+                    self.turn(now, Input::Order(order), Some((caused, popped)));
+                }
+                Departure::CancelAll => {
+                    work += self.cancels(now);
+                    tracing::warn!("cancelling everything at the venue");
+                    self.turn(now, Input::CancelAll, None);
+                }
+            }
             work += 1;
         }
+        work + self.cancels(now)
+    }
+
+    /// Cancels that stood one behind the other: one by one when they are few, many in one frame, on a quota of its own.
+    fn cancels(&mut self, now: Now) -> usize {
+        let work = self.held.len();
+        while self.held.len() >= FEWEST {
+            let fit = self.gateway.batch_room(now.mono).min(self.held.len());
+            if fit < FEWEST {
+                break;
+            }
+            let batch: Vec<_> = self.held.drain(..fit).map(|(order, _)| order).collect();
+            self.turn(now, Input::Cancels(&batch), None);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        for (order, caused) in held.drain(..) {
+            let popped = self.watch.ticks();
+            self.turn(now, Input::Order(order), Some((caused, popped)));
+        }
+        self.held = held;
         work
     }
 
@@ -220,6 +285,9 @@ impl Agent for OrdersAgent {
     }
 
     fn duty(&mut self, now: Now) -> usize {
+        if let Some(beat) = &self.beat {
+            beat.strike(Heart::Orders);
+        }
         let mut work = self.orders(now);
         if self.gateway.deadline().is_some_and(|due| now.mono >= due) && self.has_room() {
             self.turn(now, Input::Timer, None);

@@ -7,11 +7,13 @@
 //!
 //! Everything that can be refused is refused before the first thread starts; nothing half-made is left behind.
 
+use super::beat::{self, Beat};
 use super::board::{Board, Cell};
 use super::clock::{Clock, Stopwatch, Virtual};
 use super::engine::{EngineAgent, TimedLog};
 use super::feed::FeedAgent;
 use super::genesis::{Character, Genesis};
+use crate::replay::story::Opening;
 use super::http::Http;
 use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
@@ -21,9 +23,10 @@ use super::metrics::Exporter;
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
+use super::restart::{Past, Succession};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
-use super::{Part, Report, Timed, engine};
+use super::{Part, Report, Timed, account, engine};
 use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
@@ -32,14 +35,15 @@ use keel_core::permit::Log;
 use keel_core::ring::{Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams};
-use keel_core::units::Now;
+use keel_core::units::{Now, Wall};
+use keel_gateway::account::{Finding, Policy};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
 use keel_gateway::{Gateway, gateway};
-use keel_journal::{Options, Reader, Writer};
+use keel_journal::{Options, Writer};
 use keel_risk::limits::Limits;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -110,6 +114,14 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// Where time comes from.
     pub pace: Pace,
+    /// What the account must be before an order may leave; `None` asks nothing.
+    pub policy: Option<Policy>,
+    /// The node is to be armed: findings refuse the start.
+    pub arming: bool,
+    /// Seconds of silence after which the venue itself is to cancel everything.
+    pub disconnect: Option<u16>,
+    /// Where the heartbeat for the dead man's switch is; `None` strikes none.
+    pub beat: Option<PathBuf>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -126,6 +138,9 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// Run number.
     pub run: u32,
+    /// Why this account may not go live.
+    pub findings: Vec<Finding>,
+    beat: Option<Arc<Beat>>,
     command: Producer<Command>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
@@ -147,7 +162,9 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     run: u32,
-    genesis: Genesis,
+    opening: Opening,
+    guarded: bool,
+    beat: Option<Arc<Beat>>,
 }
 
 /// Starts a node.
@@ -155,6 +172,13 @@ pub fn start(setup: Setup) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
     let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
+    let findings =
+        setup.policy.as_ref().map_or(Vec::new(), |policy| account::findings(&inquiry, policy, &setup.symbols));
+    match account::require(&findings) {
+        Err(why) if !setup.arming => tracing::warn!("{why:#}"),
+        checked => checked?,
+    }
+    let guarded = setup.disconnect.is_some_and(|seconds| account::arm_disconnect(&inquiry, seconds));
     let watch = Stopwatch::new();
     let (mut clock, virtual_clock) = match &setup.pace {
         Pace::Real => (Clock::real(&watch), Arc::default()),
@@ -164,12 +188,20 @@ pub fn start(setup: Setup) -> Result<Running> {
     let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
     let http = http(&setup, &board, &hops)?;
     let (mut writer, keeper) = open_journal(&setup)?;
-    let run = next_run(&setup.data_dir)?;
-    let genesis = genesis(&setup);
-    first_records(&mut writer, clock.now(), run, &setup, &instruments, &genesis)?;
+    // one moment for all of it: it stands in the first record, and who replays the run begins at the same
+    let now = clock.now();
+    let past = Past::read(&setup.data_dir)?;
+    let first = if matches!(setup.pace, Pace::Real) { now.wall } else { Wall::default() };
+    let run = past.next_run(first)?;
+    let succession = past.succeed(run, now, &instruments)?;
+    let genesis = genesis(&setup, &succession);
+    let begun = first_records(&mut writer, now, run, &setup, &instruments, &genesis)?;
+    succession.record(&mut writer, &setup.data_dir, now, begun)?;
+    let opening = Opening::at(&setup.data_dir, begun).context("reading back the first records of this run")?;
 
+    let beat = setup.beat.as_deref().map(Beat::begin).transpose()?.map(Arc::new);
     let traffic = Arc::new(Traffic::default());
-    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, genesis };
+    let common = Common { setup: &setup, instruments, watch, board, hops, traffic, tls, run, opening, guarded, beat };
     let (market, market_in, market_gauge) = ring(MARKET_RING);
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
@@ -197,9 +229,11 @@ pub fn start(setup: Setup) -> Result<Running> {
         ),
         (
             "orders",
-            Box::new(
-                common.orders(clock.now(), orders::Rings { order: order_in, exec, asked, answered: answered_in })?,
-            ),
+            Box::new(common.orders(
+                clock.now(),
+                orders::Rings { order: order_in, exec, asked, answered: answered_in },
+                &succession,
+            )?),
         ),
         ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
@@ -207,10 +241,10 @@ pub fn start(setup: Setup) -> Result<Running> {
 
     let stop = Stop::default();
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, Courier::new(client, asked_in, answered))?;
-    let (board, traffic) = (common.board, common.traffic);
+    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, command, threads, clock })
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
 }
 
 impl Common<'_> {
@@ -235,20 +269,24 @@ impl Common<'_> {
 
     fn engine(&self, writer: Writer, rings: engine::Rings) -> Result<EngineAgent<Quoter>> {
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let core = self.genesis.engine(&self.instruments, self.run, log)?;
+        let core = self.opening.engine(log)?;
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
-        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board)))
+        Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board))
+            .beating(self.beat.clone()))
     }
 
-    fn orders(&self, now: Now, rings: orders::Rings) -> Result<OrdersAgent> {
+    fn orders(&self, now: Now, rings: orders::Rings, past: &Succession) -> Result<OrdersAgent> {
         let room = gateway::Config {
             run: self.run,
             self_match: SelfMatch::CancelMaker,
-            executions_since: now.wall,
-            guarded: false,
+            executions_since: past.known_to,
+            guarded: self.guarded,
             seed: self.setup.seed.wrapping_add(1),
         };
-        let gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        let mut gateway = Gateway::new(self.setup.signer.clone(), &self.instruments, &room);
+        for row in past.desk.orders.open() {
+            gateway.adopt(now, row, now.mono.since(row.asked));
+        }
         let (private, trade) = (self.wire(&self.setup.venue.private)?, self.wire(&self.setup.venue.trade)?);
         let meters = orders::Meters {
             handoff: self.meter(Hop::Handoff),
@@ -256,7 +294,9 @@ impl Common<'_> {
             send: self.meter(Hop::Send),
             wire_to_wire: self.meter(Hop::WireToWire),
         };
-        Ok(OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board)))
+        let agent =
+            OrdersAgent::new(gateway, rings, private, trade, meters, self.watch.clone(), Arc::clone(&self.board));
+        Ok(agent.beating(self.beat.clone()))
     }
 }
 
@@ -309,23 +349,10 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
     })
 }
 
-/// One more than the highest run in the journal. Ids of its orders start with it, so it is never guessed.
-fn next_run(dir: &Path) -> Result<u32> {
-    let mut reader = Reader::open(dir).map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))?;
-    let mut run = 0;
-    while let Some(entry) = reader.poll().map_err(|why| anyhow::anyhow!("reading {}: {why}", dir.display()))? {
-        if entry.kind == Some(keel_core::event::Kind::Start) {
-            let start: Start = keel_core::event::read(entry.payload).context("a start record that cannot be read")?;
-            run = run.max(start.run);
-        }
-    }
-    run.checked_add(1).context("every run number is used up; begin a new journal")
-}
-
 /// Everything the engine is made from, before it is made.
-fn genesis(setup: &Setup) -> Genesis {
+fn genesis(setup: &Setup, past: &Succession) -> Genesis {
     let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
-    Genesis { limits: setup.limits.clone(), scenarios: None, character }
+    Genesis { limits: setup.limits.clone(), scenarios: None, character, fortune: past.fortune }
 }
 
 fn first_records(
@@ -335,7 +362,7 @@ fn first_records(
     setup: &Setup,
     instruments: &Instruments,
     genesis: &Genesis,
-) -> Result<()> {
+) -> Result<Seq> {
     let start = Start {
         mono: now.mono,
         wall: now.wall,
@@ -350,12 +377,16 @@ fn first_records(
     for row in instruments.rows() {
         writer.fact(now, cause, row).map_err(full)?;
     }
-    genesis.record(writer, now, cause, instruments).map_err(full)
+    genesis.record(writer, now, cause, instruments).map_err(full)?;
+    Ok(cause)
 }
 
 impl Running {
     /// Asks the engine something through the front door.
     pub fn command(&mut self, kind: CommandKind, author: &str) -> Result<()> {
+        if kind == CommandKind::Arm {
+            account::require(&self.findings)?;
+        }
         let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;
         let recv = self.clock.now().mono;
         let command = Command { recv, author, kind, authenticated: Flag::Yes, ..Command::default() };
@@ -378,6 +409,10 @@ impl Running {
             let parts =
                 thread.join().map_err(|_| anyhow::anyhow!("thread {name} panicked; its message stands above"))?;
             parts.into_iter().for_each(|part| part.finish(&mut report));
+            // the engine is back: who watches need not wait for the courier and for the journal's last page
+            if let (Some(beat), Some(_), 0) = (&self.beat, &report.writer, report.open_orders) {
+                beat.state_is(beat::State::AtRest);
+            }
         }
         let (writer, keeper) = (report.writer.take(), report.keeper.take());
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };

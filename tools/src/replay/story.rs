@@ -10,15 +10,21 @@
 
 use super::page::Page;
 use anyhow::{Context, Result, ensure};
-use keel_core::engine::Input;
+use keel_core::desk::Desk;
+use keel_core::engine::{Engine, Input};
 use keel_core::event::{
     BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
 };
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
+use keel_core::permit::{self, Log};
+use keel_core::strategy::{Quoter, Strategy};
+use keel_core::units::Now;
 use keel_journal::{Entry, Reader};
+use keel_risk::Gate;
 
 use crate::node::genesis::Genesis;
+use crate::node::restart::Past;
 
 /// What a record is to a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,14 +168,44 @@ pub struct Opening {
     pub instruments: Instruments,
     /// Limits, scenarios, strategy.
     pub genesis: Genesis,
+    /// Our books, as the runs before left them; `None` in journals of versions that began with nothing.
+    pub desk: Option<Desk>,
 }
 
 impl Opening {
+    /// Reads it from the journal in `dir`, at the first record of a run.
+    pub fn at(dir: &std::path::Path, start: Seq) -> Result<Self> {
+        let (mut story, mut page) = (Story::open_at(dir, start)?, Page::default());
+        ensure!(story.next(&mut page)? == Next::Opening, "record {} begins no run", start.0);
+        Self::read(&page)
+    }
+
+    /// The engine of the run, having seen nothing of it yet.
+    pub fn engine<L: Log>(&self, log: L) -> Result<Engine<Quoter, Gate, L>> {
+        Ok(self.resume(self.genesis.engine(&self.instruments, self.start.run, log)?))
+    }
+
+    /// Gives an engine what the runs before left.
+    #[must_use]
+    pub fn resume<S: Strategy, G: permit::Gate, L: Log>(&self, engine: Engine<S, G, L>) -> Engine<S, G, L> {
+        let now = Now { mono: self.start.mono, wall: self.start.wall };
+        match &self.desk {
+            Some(desk) => engine.resumed(now, desk.clone()),
+            None => engine,
+        }
+    }
+
     /// Reads it off its page.
     pub fn read(page: &Page) -> Result<Self> {
         let first = page.first().context("a run without a first record")?;
         let start: Start = read(page.payload(first)).context("a start record that cannot be read")?;
         let (mut rows, mut documents, mut parts) = (Vec::new(), Vec::new(), PartsByKind::default());
+        let (mut past, mut resumed) = (Past::default(), false);
+        for fact in page.facts() {
+            let owned = page.owned(fact);
+            past.take(&owned.entry()).with_context(|| format!("record {}", fact.seq.0))?;
+            resumed |= fact.kind == Kind::Resumed;
+        }
         for fact in page.facts().iter().skip(1) {
             let bytes = page.payload(fact);
             let unread = || format!("record {} cannot be read", fact.seq.0);
@@ -181,6 +217,7 @@ impl Opening {
                         documents.push((part.kind, String::from_utf8(text).with_context(unread)?));
                     }
                 }
+                Kind::Holding | Kind::Carried | Kind::Seen | Kind::Resumed => {}
                 kind => anyhow::bail!(
                     "record {} is a {kind:?}: this version does not know how to begin with it",
                     fact.seq.0
@@ -191,7 +228,12 @@ impl Opening {
             Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("instrument {symbol}: {why:?}"))?;
         ensure!(!documents.is_empty(), "a version that did not record its limits and its strategy wrote it");
         let genesis = Genesis::read(&documents, &instruments)?;
-        Ok(Self { start, seq: first.seq, instruments, genesis })
+        let desk = resumed.then(|| {
+            let mut desk = past.desk().clone();
+            desk.forget_pictures();
+            desk
+        });
+        Ok(Self { start, seq: first.seq, instruments, genesis, desk })
     }
 }
 

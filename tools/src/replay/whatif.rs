@@ -344,7 +344,8 @@ impl Whatif {
         let minds = Minds { own: genesis.character.strategy(), shadow: Rc::clone(&shadow) };
         let gates = Gates { own: genesis.gate(table)?, shadow: Rc::clone(&shadow) };
         let engine = Engine::new(table, opening.start.run, minds, genesis.character.sizing, gates, log);
-        let positions = vec![(Position::default(), Position::default()); table.rows().len()];
+        let engine = opening.resume(engine);
+        let positions = engine.desk().seats().iter().map(|seat| (seat.position, seat.position)).collect();
         let whatif = Self {
             shadow,
             stated,

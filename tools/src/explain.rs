@@ -16,6 +16,7 @@ use crate::node::clock::Stopwatch;
 use crate::replay::follow::{Span, follow};
 use crate::replay::page::{Compare, Fact, Owned, Page};
 use crate::replay::story::{Next, Opening, Role, Story, role};
+use crate::replay::unless_closed;
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::event::{Ack, Difference, Fill, Kind, NotSized, Op, Order, OrderUpdate, Sent, Start, Trade, read};
 use keel_core::ids::{ClientId, Seq, VenueId};
@@ -79,7 +80,7 @@ struct Chain {
 
 /// `keel explain`.
 pub fn run(args: &Args) -> Result<()> {
-    tell(args, &mut std::io::stdout().lock())
+    unless_closed(tell(args, &mut std::io::stdout().lock()))
 }
 
 /// Explains to `out`.

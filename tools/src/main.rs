@@ -10,8 +10,10 @@ use keel_tools::{
     record, replay, retain, risk, tail, top, verify,
 };
 =======
-use keel_tools::{archive, checkpoint, decode, demo, exchange, live, prove, record, risk, tail, verify};
->>>>>>> w-ship
+use keel_tools::{
+    archive, checkpoint, deadman, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify,
+};
+>>>>>>> w-replay
 use std::process::ExitCode;
 use std::sync::Arc;
 

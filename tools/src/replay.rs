@@ -72,7 +72,19 @@ struct Told {
 
 /// `keel replay`.
 pub fn run(args: &Args) -> Result<()> {
-    tell(args, &mut std::io::stdout().lock())
+    unless_closed(tell(args, &mut std::io::stdout().lock()))
+}
+
+/// Who reads no further, `head` above all, is no failure.
+pub fn unless_closed(told: Result<()>) -> Result<()> {
+    match told {
+        Err(why)
+            if why.downcast_ref::<std::io::Error>().is_some_and(|why| why.kind() == std::io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        told => told,
+    }
 }
 
 /// Replays and tells `out`; an error when anything was not as recorded.

@@ -233,7 +233,8 @@ impl Opening {
             Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("instrument {symbol}: {why:?}"))?;
         ensure!(!documents.is_empty(), "a version that did not record its limits and its strategy wrote it");
         let genesis = Genesis::read(&documents, &instruments)?;
-        let (latch, desk) = (latch.clone(), past.desk().clone());
+        let (latch, mut desk) = (latch.clone(), past.desk().clone());
+        desk.forget_pictures();
         Ok(Self { start, seq: first.seq, instruments, genesis, latch, desk, begun })
     }
 }

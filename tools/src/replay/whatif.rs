@@ -361,7 +361,7 @@ impl Whatif {
         let gates = Gates { own: genesis.gate(table, &opening.latch)?, shadow: Rc::clone(&shadow) };
         let engine = Engine::new(table, opening.start.run, minds, genesis.character.sizing, gates, log);
         let engine = engine.resumed(opening.begun, opening.desk.clone());
-        let positions = vec![(Position::default(), Position::default()); table.rows().len()];
+        let positions = engine.desk().seats().iter().map(|seat| (seat.position, seat.position)).collect();
         let whatif = Self {
             shadow,
             stated,

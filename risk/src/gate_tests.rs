@@ -6,8 +6,8 @@ use crate::limits::{MarkSource, TailLimits};
 use crate::throwaway::Throwaway;
 use keel_core::book::Touch;
 use keel_core::event::{
-    BookUpdate, Channel, DocumentKind, Flag, Health, HealthState, Level, Link, LinkState, OrderKind, Origin, PriceLimit,
-    Reconciliation, Side, Ticker, TimeInForce,
+    BookUpdate, Channel, DocumentKind, Flag, Health, HealthState, Level, Link, LinkState, OrderKind, Origin,
+    PriceLimit, Reconciliation, Side, Ticker, TimeInForce,
 };
 use keel_core::ids::{StrategyId, Symbol};
 use keel_core::orders::{Orders, Working};

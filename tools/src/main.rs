@@ -4,16 +4,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
-<<<<<<< HEAD
 use keel_tools::{
     archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, limits, live, prove,
     record, replay, retain, risk, tail, top, verify,
 };
-=======
-use keel_tools::{
-    archive, checkpoint, deadman, decode, demo, exchange, explain, live, prove, record, replay, risk, tail, top, verify,
-};
->>>>>>> w-replay
 use std::process::ExitCode;
 use std::sync::Arc;
 

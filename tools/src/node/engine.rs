@@ -10,9 +10,7 @@ use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{
-    Command, CommandKind, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer,
-};
+use keel_core::event::{Command, CommandKind, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
 use keel_core::ids::{ClientId, Seq, Text};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};

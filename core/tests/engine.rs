@@ -41,6 +41,7 @@ struct Script {
     refuse: bool,
     tripped: bool,
     stopped: bool,
+    said: bool,
     trip_when_long: bool,
     open: i64,
     position: Position,
@@ -70,7 +71,9 @@ impl Gate for Script {
         None
     }
     fn notice(&mut self, _: Now) -> Option<Answer> {
-        None
+        let stops = self.tripped || self.stopped;
+        let news = stops && !std::mem::replace(&mut self.said, stops);
+        news.then(|| Answer(Order::default(), Kind::Trip))
     }
     fn stops(&self, _: &Order) -> bool {
         self.tripped || self.stopped

@@ -305,6 +305,8 @@ CREATE TABLE keel.decision (
   "tif" text,
   "reduce_only" boolean NOT NULL,
   "bound" text,
+  "model" bigint NOT NULL,
+  "signal_age" bigint NOT NULL,
   "failing" text,
   "mark" numeric(19,8) NOT NULL,
   "equity" numeric(19,8) NOT NULL,
@@ -338,6 +340,16 @@ CREATE TABLE keel.decision (
   "shortfall_limit" numeric(19,8) NOT NULL,
   "stress_value" numeric(19,8) NOT NULL,
   "stress_limit" numeric(19,8) NOT NULL,
+  "walk_value" bigint NOT NULL,
+  "walk_limit" bigint NOT NULL,
+  "participation_value" numeric(19,8) NOT NULL,
+  "participation_limit" numeric(19,8) NOT NULL,
+  "resting_value_value" numeric(19,8) NOT NULL,
+  "resting_value_limit" numeric(19,8) NOT NULL,
+  "signal_age_value" bigint NOT NULL,
+  "signal_age_limit" bigint NOT NULL,
+  "order_to_trade_value" bigint NOT NULL,
+  "order_to_trade_limit" bigint NOT NULL,
   CHECK (kind IN (401, 402)),
   PRIMARY KEY (instance, day, seq)
 ) PARTITION BY RANGE (instance, day);
@@ -366,6 +378,8 @@ CREATE TABLE keel.not_sized (
   "tif" text,
   "reduce_only" boolean NOT NULL,
   "bound" text,
+  "model" bigint NOT NULL,
+  "signal_age" bigint NOT NULL,
   CHECK (kind IN (403)),
   PRIMARY KEY (instance, day, seq)
 ) PARTITION BY RANGE (instance, day);
@@ -414,6 +428,7 @@ CREATE TABLE keel.ack (
   "remaining" bigint NOT NULL,
   "op" text,
   "channel" text,
+  "batch" boolean NOT NULL,
   CHECK (kind IN (201)),
   PRIMARY KEY (instance, day, seq)
 ) PARTITION BY RANGE (instance, day);
@@ -657,6 +672,262 @@ CREATE TABLE keel.venue_status (
 ) PARTITION BY RANGE (instance, day);
 COMMENT ON TABLE keel.venue_status IS 'The venue''s own notices';
 SELECT keel.protect('keel.venue_status');
+
+CREATE TABLE keel.trip (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "version" bigint NOT NULL,
+  "measured" bigint NOT NULL,
+  "limit" bigint NOT NULL,
+  "limits" bigint NOT NULL,
+  "id" bigint NOT NULL,
+  "scope" text,
+  "before" text,
+  "after" text,
+  "reason" text,
+  "author" text,
+  "at" bigint NOT NULL,
+  CHECK (kind IN (404)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.trip IS 'The brake moved: where, why, measured beside its limit';
+SELECT keel.protect('keel.trip');
+
+CREATE TABLE keel.answer (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "version" bigint NOT NULL,
+  "limits" bigint NOT NULL,
+  "document" text,
+  "doubt" text,
+  "author" text,
+  CHECK (kind IN (405)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.answer IS 'What the gate said to a signed document';
+SELECT keel.protect('keel.answer');
+
+CREATE TABLE keel.fortune (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "unit_value" numeric(19,8) NOT NULL,
+  "highest" numeric(19,8) NOT NULL,
+  "fact_day" bigint NOT NULL,
+  "day_value" numeric(19,8) NOT NULL,
+  "equity" numeric(19,8) NOT NULL,
+  CHECK (kind IN (406)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.fortune IS 'What a unit of the account is worth, and was at most';
+SELECT keel.protect('keel.fortune');
+
+CREATE TABLE keel.unwind (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "position" numeric(19,8) NOT NULL,
+  "theirs" numeric(19,8) NOT NULL,
+  "px" numeric(19,8) NOT NULL,
+  "mark" numeric(19,8) NOT NULL,
+  "mid" numeric(19,8) NOT NULL,
+  "since" bigint NOT NULL,
+  "instrument" integer NOT NULL,
+  "stage" text,
+  "reason" text,
+  "bound" bigint NOT NULL,
+  CHECK (kind IN (407)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.unwind IS 'How far the brake is with closing a position';
+SELECT keel.protect('keel.unwind');
+
+CREATE TABLE keel.worth (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "at" bigint NOT NULL,
+  "equity" numeric(19,8) NOT NULL,
+  "balance" numeric(19,8) NOT NULL,
+  "moved" numeric(19,8) NOT NULL,
+  "high" numeric(19,8) NOT NULL,
+  "drawdown" numeric(19,8) NOT NULL,
+  "initial_margin" numeric(19,8) NOT NULL,
+  "maintenance_margin" numeric(19,8) NOT NULL,
+  CHECK (kind IN (411)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.worth IS 'Equity, its high-water mark, drawdown, margin';
+SELECT keel.protect('keel.worth');
+
+CREATE TABLE keel.document (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "recv" bigint NOT NULL,
+  "author" text,
+  "fact_kind" text,
+  "part" bigint NOT NULL,
+  "parts" bigint NOT NULL,
+  "len" bigint NOT NULL,
+  "bytes" text,
+  CHECK (kind IN (303)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.document IS 'Limits, requests, people, scenarios and strategies, as signed, in parts';
+SELECT keel.protect('keel.document');
+
+CREATE TABLE keel.holding (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "size" numeric(19,8) NOT NULL,
+  "cost" numeric(19,8) NOT NULL,
+  "realised" numeric(19,8) NOT NULL,
+  "fees" numeric(19,8) NOT NULL,
+  "funding" numeric(19,8) NOT NULL,
+  "life" numeric(19,8) NOT NULL,
+  "fact_seq" bigint NOT NULL,
+  "base" bigint NOT NULL,
+  "instrument" integer NOT NULL,
+  "lived" boolean NOT NULL,
+  CHECK (kind IN (512)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.holding IS 'A position a run took over';
+SELECT keel.protect('keel.holding');
+
+CREATE TABLE keel.carried (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "client" text,
+  "fact_cause" bigint NOT NULL,
+  "px" numeric(19,8) NOT NULL,
+  "qty" numeric(19,8) NOT NULL,
+  "instrument" integer NOT NULL,
+  "strategy" bigint NOT NULL,
+  "op" text,
+  "side" text,
+  "fact_kind" text,
+  "tif" text,
+  "reduce_only" boolean NOT NULL,
+  "bound" text,
+  "model" bigint NOT NULL,
+  "signal_age" bigint NOT NULL,
+  "age" bigint NOT NULL,
+  "updated" bigint,
+  "target_px" numeric(19,8) NOT NULL,
+  "target_qty" numeric(19,8) NOT NULL,
+  "amended_px" numeric(19,8) NOT NULL,
+  "amended_qty" numeric(19,8) NOT NULL,
+  "filled" numeric(19,8) NOT NULL,
+  "reported" numeric(19,8) NOT NULL,
+  "venue" text,
+  "amends" bigint NOT NULL,
+  "state" text,
+  "ending" text,
+  "asked" text,
+  "open_questions" bigint NOT NULL,
+  CHECK (kind IN (511)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.carried IS 'An order a run took over';
+SELECT keel.protect('keel.carried');
+
+CREATE TABLE keel.seen (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "ts" bigint,
+  "exec" text,
+  CHECK (kind IN (513)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.seen IS 'An execution a run must not count again';
+SELECT keel.protect('keel.seen');
+
+CREATE TABLE keel.resumed (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "last_fill" bigint,
+  "balance" numeric(19,8) NOT NULL,
+  "moved" numeric(19,8) NOT NULL,
+  "high" numeric(19,8) NOT NULL,
+  "run" bigint NOT NULL,
+  "holdings" bigint NOT NULL,
+  "orders" bigint NOT NULL,
+  "seen" bigint NOT NULL,
+  "known" boolean NOT NULL,
+  "clean" boolean NOT NULL,
+  CHECK (kind IN (514)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.resumed IS 'What a run took over, counted';
+SELECT keel.protect('keel.resumed');
 
 CREATE TABLE keel.bar (
   "instance" integer NOT NULL,

@@ -40,6 +40,7 @@ impl Luck {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "how long a night's run is, not configuration")]
 fn rounds(of: usize) -> usize {
     of * std::env::var("KEEL_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }

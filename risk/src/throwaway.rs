@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use keel_core::units::Wall;
 
 /// Nanoseconds a request they sign is valid.
-const VALIDITY: u64 = 60_000_000_000;
+const VALIDITY: u64 = crate::consent::MAX_VALIDITY;
 
 /// The two.
 #[derive(Clone, Debug)]

@@ -47,7 +47,7 @@ impl Site {
              private = \"wss://localhost:{port}/v5/private\"\ntrade = \"wss://localhost:{port}/v5/trade\"\n\
              authority = \"{}\"\n[keys]\nkey = {{ file = \"{}\" }}\nsecret = {{ file = \"{}\" }}\n\
              [node]\ndata_dir = \"{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [scenarios]\nfile = \"{}\"\n[people]\n{}{}",
+             [account]\nunbound = true\nmin_days = -1000000\n[scenarios]\nfile = \"{}\"\n[people]\n{}{}",
             tls.join("ca.pem").display(),
             show("key"),
             show("secret"),

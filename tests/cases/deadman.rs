@@ -160,7 +160,8 @@ fn the_venue_itself_cancels_for_a_guarded_node_that_dies_and_a_node_that_only_wa
     let guarded = format!("disconnect_seconds = 3\n{}", section(dir.path(), ""));
     let config = venue.config(dir.path(), &guarded);
     let (file, log) = (config.to_str().unwrap(), dir.path().join("node.log"));
-    let mut node = Killed(spawn(&["run", "--config", file, "--arm", "tester"], &log));
+    let mut node = Killed(spawn(&["run", "--config", file], &log));
+    release(&dir.path().join("journal"));
     wait("orders rest", &log, || venue.open_orders().len() > 1);
     node.0.kill().unwrap();
     node.0.wait().unwrap();

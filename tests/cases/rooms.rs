@@ -4,14 +4,15 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each package and the packages of this workspace it may depend on outside its tests.
-const TABLE: [(&str, &[&str]); 8] = [
+const TABLE: [(&str, &[&str]); 9] = [
     ("keel-core", &[]),
     ("keel-feed", &["keel-core"]),
     ("keel-risk", &["keel-core"]),
     ("keel-journal", &["keel-core"]),
     ("keel-gateway", &["keel-core", "keel-journal", "keel-risk"]),
     ("keel-tools", &["keel-core", "keel-feed", "keel-gateway", "keel-journal", "keel-risk"]),
-    ("keel-bench", &["keel-core", "keel-feed", "keel-gateway", "keel-journal", "keel-risk", "keel-tools"]),
+    ("keel-wire", &["keel-core", "keel-feed", "keel-gateway", "keel-journal", "keel-risk", "keel-tools"]),
+    ("keel-count", &["keel-core", "keel-feed", "keel-gateway", "keel-journal", "keel-risk", "keel-wire"]),
     ("keel-tests", &["keel-core", "keel-feed", "keel-gateway", "keel-journal", "keel-risk", "keel-tools"]),
 ];
 

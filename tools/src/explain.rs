@@ -202,7 +202,7 @@ fn look(dir: &Path, chain: &mut Chain) -> Result<()> {
         chain.blind = Some("the beginning of its run is not in this journal any more".to_owned());
         return Ok(());
     }
-    let opened = Opening::read(&page.borrow(), story.latch()).and_then(|opening| {
+    let opened = Opening::read(&page.borrow(), story.inherited()).and_then(|opening| {
         let engine = opening.engine(Compare(Rc::clone(&page)))?;
         Ok((opening, engine))
     });

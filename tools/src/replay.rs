@@ -138,7 +138,7 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
             Next::Opening => {
                 let (symbols, number) = learn(&page.borrow());
                 let wanted = args.run.is_none_or(|run| Some(run) == number);
-                let opening = Opening::read(&page.borrow(), story.latch());
+                let opening = Opening::read(&page.borrow(), story.inherited());
                 next = Next::Stop;
                 if !wanted {
                     continue;

@@ -19,6 +19,7 @@ use keel_feed::decode::{Arrival, Decoder, Message};
 use keel_journal::Writer;
 use keel_wire::tape;
 use std::hint::black_box;
+use std::process::ExitCode;
 use world::{Around, Part, World};
 
 /// Calls that bring caches and tables to where they stay.
@@ -140,7 +141,7 @@ fn way(parts: &'static [Part]) -> u64 {
     world.around.calls
 }
 
-fn main() {
+fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     let calls = match name.as_str() {
         "decode" => decode(),
@@ -152,8 +153,9 @@ fn main() {
         "step" => way(&[Part::Feed, Part::Engine, Part::Gateway]),
         _ => {
             eprintln!("one of: decode apply gate var append encode step");
-            std::process::exit(2);
+            return ExitCode::from(2);
         }
     };
     println!("{calls}");
+    ExitCode::SUCCESS
 }

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_document_comes_back_from_its_parts() {
         for len in [1, PART - 1, PART, PART + 1, 3 * PART] {
-            let text: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let text: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
             let mut whole = Parts::default();
             let got: Vec<_> = parts(&text).iter().filter_map(|part| whole.take(part)).collect();
             assert_eq!(got, [text], "{len} bytes");

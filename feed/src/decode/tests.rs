@@ -277,6 +277,7 @@ fn mutate(luck: &mut Luck, frame: &mut Vec<u8>, others: &[&str]) {
 #[test]
 fn mutated_frames_are_refused_or_mean_the_same_on_both_readings() {
     // KEEL_FUZZ=100 runs a hundred times as many.
+    #[allow(clippy::disallowed_methods, reason = "how long a night's run is, not configuration")]
     let times = std::env::var("KEEL_FUZZ").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(1);
     let rounds = 150_000 * times;
     let corpus: Vec<&str> = KNOWN.lines().chain(VARIANTS.lines()).collect();

@@ -104,7 +104,7 @@ impl Venue {
              private = \"wss://localhost:{0}/v5/private\"\ntrade = \"wss://localhost:{0}/v5/trade\"\nauthority = \"{1}\"\n\
              [keys]\nkey = {{ file = \"{demo_key}\" }}\nsecret = {{ file = \"{secret}\" }}\n\
              [node]\ndata_dir = \"{2}\"\nsymbols = [{3}]\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [account]\nunbound = true\nmin_days = -1000000\n[scenarios]\nfile = \"{4}\"\n[people]\n{5}{more}",
+             [scenarios]\nfile = \"{4}\"\n[people]\n{5}[account]\nunbound = true\nmin_days = -1000000\n{more}",
             self.port,
             self.authority.display(),
             dir.join("journal").display(),

@@ -148,7 +148,10 @@ pub enum What {
 }
 
 /// Told of every frame on the wire, with its bytes: before it leaves, after it came. For measurements.
-pub struct Witness(pub Box<dyn FnMut(Moment, &[u8]) + Send>);
+pub struct Witness(pub Box<Tell>);
+
+/// What a witness does with a moment and its frame.
+pub type Tell = dyn FnMut(Moment, &[u8]) + Send;
 
 impl std::fmt::Debug for Witness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -22,6 +22,7 @@ use keel_core::units::{Notional, Now};
 use keel_risk::consent::{Name, People};
 use keel_risk::latch::Latch;
 use keel_risk::limits::Limits;
+use keel_risk::register::Unreadable;
 use keel_risk::{Gate, Scenarios, consent, register};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -202,9 +203,17 @@ pub fn patched(text: &str, patch: &str) -> Result<String> {
 
 /// The text of [`register::text`] back into limits; every one of them must be there, in its range.
 pub fn limits(text: &str) -> Result<Limits> {
-    let limits = register::read(text).map_err(|why| anyhow!("the limits: {why:?}"))?;
+    let limits = register::read(text).map_err(unreadable)?;
     limits.check().map_err(|why| anyhow!("the limits: {why:?} is out of its range"))?;
     Ok(limits)
+}
+
+fn unreadable(why: Unreadable) -> anyhow::Error {
+    match why {
+        Unreadable::Line(line) => anyhow!("the limits: {line:?}: there is no such limit, or it stands there twice"),
+        Unreadable::Number(name) => anyhow!("the limits: {name} is missing, or its number does not fit it"),
+        Unreadable::Form => anyhow!("the limits: lines out of their order, or a number not in its plain form"),
+    }
 }
 
 fn strategy(text: &str) -> Result<Character> {
@@ -347,12 +356,12 @@ mod tests {
         let rows: [(String, &str); 8] = [
             (without("max_net"), "max_net is missing"),
             (without("strategy.1."), "strategy.2"),
-            (format!("{text}max_net = 1\n"), "max_net stands there twice"),
-            (format!("{text}max_fun = 1\n"), "max_fun: there is no such thing"),
-            (format!("{text}max_fun\n"), "is not `name = value`"),
+            (format!("{text}max_net = 1\n"), "max_net = 1"),
+            (format!("{text}max_fun = 1\n"), "max_fun = 1"),
+            (format!("{text}max_fun\n"), "max_fun"),
             (text.replace("max_gross = ", "max_gross = 0"), "plain form"),
             (text.replace("margin_rate = 1000", "margin_rate = 0"), "margin_rate"),
-            (text.replace("message_rate = 8", "message_rate = -8"), "message_rate = -8"),
+            (text.replace("message_rate = 8", "message_rate = -8"), "message_rate is missing, or its number"),
         ];
         for (spoilt, word) in rows {
             let why = format!("{:#}", limits(&spoilt).unwrap_err());

@@ -78,7 +78,7 @@ pub struct Story {
     start: Seq,
     held: Page,
     latch: Latch,
-    before: Latch,
+    inherited: Latch,
     /// Decisions before the first input: their cause is in a segment that is gone.
     pub orphans: u64,
 }
@@ -100,14 +100,14 @@ impl Story {
     }
 
     fn over(reader: Reader) -> Self {
-        let (latch, before) = (Latch::default(), Latch::default());
-        Self { reader, start: Seq::NONE, held: Page::default(), latch, before, orphans: 0 }
+        let (latch, inherited) = (Latch::default(), Latch::default());
+        Self { reader, start: Seq::NONE, held: Page::default(), latch, inherited, orphans: 0 }
     }
 
     /// Where the brake stood before the run whose opening was read last.
     #[must_use]
-    pub const fn latch(&self) -> &Latch {
-        &self.before
+    pub const fn inherited(&self) -> &Latch {
+        &self.inherited
     }
 
     /// Reads the next piece into `page`.
@@ -162,7 +162,7 @@ impl Story {
         let Some(entry) = self.reader.poll()? else { return Ok(None) };
         let kind = known(&entry)?;
         if kind == Kind::Start {
-            self.before = self.latch.clone();
+            self.inherited = self.latch.clone();
         }
         self.latch.take(kind, entry.payload);
         let role = role(kind, entry.cause, self.start);

@@ -26,7 +26,7 @@ use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::{MAX_EXECUTIONS, Orders};
 use keel_core::permit::Log;
 use keel_core::position::Position;
-use keel_core::units::{Notional, Now, Px, Qty, SCALE, Wall};
+use keel_core::units::{Notional, Now, Px, Qty, Wall};
 use keel_journal::{Entry, Reader};
 use keel_risk::decision::Decision;
 use std::collections::VecDeque;
@@ -58,7 +58,6 @@ pub struct Past {
     last: Now,
     known_to: Wall,
     seen: VecDeque<Seen>,
-    worth: Option<Worth>,
 }
 
 /// What the next run takes over.
@@ -70,8 +69,6 @@ pub struct Succession {
     pub desk: Desk,
     /// Executions before it are counted.
     pub known_to: Wall,
-    /// Value of a unit of the account and its highest, in 1e-8; `None` before anything was valued.
-    pub fortune: Option<(i64, i64)>,
     seen: Vec<Seen>,
     resumed: Resumed,
 }
@@ -88,7 +85,6 @@ impl Default for Past {
             last: Now::default(),
             known_to: Wall::default(),
             seen: VecDeque::new(),
-            worth: None,
         }
     }
 }
@@ -139,9 +135,7 @@ impl Past {
             Some(Kind::Approved) => self.approved(now, fact::<Decision>(entry)?.order)?,
             Some(Kind::Timer) => self.timer(now),
             Some(Kind::Worth) => {
-                let worth = fact(entry)?;
-                self.desk.equity.read(&worth);
-                self.worth = Some(worth);
+                self.desk.equity.read(&fact::<Worth>(entry)?);
             }
             Some(Kind::Stop) => self.clean = true,
             Some(_) => {
@@ -362,9 +356,9 @@ impl Past {
             clean: self.clean.into(),
             ..Resumed::default()
         });
-        let ratio = self.worth.and_then(|worth| worth.drawdown_ratio());
-        let fortune = ratio.map(|lost| ((SCALE - lost).max(1), SCALE));
-        Ok(Succession { run, desk, known_to, fortune, seen, resumed })
+        // what is not written down is not taken over: a replay begins where this run does
+        desk.equity = keel_core::equity::Equity::resumed(&resumed);
+        Ok(Succession { run, desk, known_to, seen, resumed })
     }
 
     /// The number of the next run: one more than the last. The first run of a journal takes the second it begins in, so

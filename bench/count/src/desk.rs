@@ -61,7 +61,9 @@ fn limits() -> Limits {
     let mut limits = Limits::demo();
     limits.max_gross = Notional::whole(50_000_000);
     (limits.max_net, limits.max_stress) = (limits.max_gross, limits.max_gross);
-    limits.instrument.max_position = limits.max_gross;
+    (limits.instrument.max_position, limits.instrument.max_resting_value) = (limits.max_gross, limits.max_gross);
+    // no trades reach this gate, so there is no volume to have a share of
+    limits.instrument.max_participation = 0;
     limits.max_open_orders = 512;
     let (max_loss, max_shortfall) = (Notional::whole(60_000), Notional::whole(900_000));
     limits.tail = Some(TailLimits { tail: 100, max_loss, max_shortfall });

@@ -18,6 +18,7 @@ use keel_gateway::sign::Signer;
 use keel_journal::Options;
 use keel_risk::limits::{Limits, MarkSource};
 use keel_risk::throwaway::Throwaway;
+use keel_risk::trips::{Cause, Ladder};
 use keel_tools::node::board::Cell;
 use keel_tools::node::feed::Lines;
 use keel_tools::node::plan::Plan;
@@ -61,8 +62,13 @@ fn limits() -> Limits {
     let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (RATE, RATE, 10);
     (limits.duplicate_window, limits.mark) = (0, MarkSource::TickerOrMid);
+    // one order a tick that never trades: no share of volume, no message a fill
+    limits.instrument.max_participation = 0;
+    for cause in [Cause::Runaway, Cause::OrderToTrade] {
+        limits.trips.ladders[cause as usize] = Ladder::new(i64::MAX - 2, i64::MAX - 1, i64::MAX);
+    }
     for strategy in &mut limits.strategies {
-        strategy.rate = RATE;
+        (strategy.rate, strategy.max_order_to_trade) = (RATE, RATE);
     }
     limits
 }

@@ -357,7 +357,7 @@ mod tests {
             (without("max_net"), "max_net is missing"),
             (without("strategy.1."), "strategy.2"),
             (format!("{text}max_net = 1\n"), "max_net = 1"),
-            (format!("{text}max_fun = 1\n"), "max_fun = 1"),
+            (format!("{text}max_fun = 1\n"), "max_fun"),
             (format!("{text}max_fun\n"), "max_fun"),
             (text.replace("max_gross = ", "max_gross = 0"), "plain form"),
             (text.replace("margin_rate = 1000", "margin_rate = 0"), "margin_rate"),

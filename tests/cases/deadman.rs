@@ -16,7 +16,7 @@ const BOUND: Duration = Duration::from_millis(2_500);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const MORE: &str = "[quoter]\npatience_ms = 5\npenance_ms = 5\ntolerance_ticks = 0\n[journal]\nsegment_mib = 4\n\
-                    [limits]\nmessages_per_second = 100\n";
+                    [limits]\nmessages_per_second = 100\nvolume_bps = 0\n";
 
 fn section(dir: &Path, more: &str) -> String {
     let [key, secret] = ["key", "secret"].map(|name| dir.join(name).display().to_string());

@@ -148,7 +148,7 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
     let config = venue.config(
         dir,
         "[quoter]\npatience_ms = 5\npenance_ms = 5\nalarm_permille = 300\ntolerance_ticks = 0\n[journal]\nsegment_mib = 4\n[limits]\nposition_usdt = 2500\n\
-         messages_per_second = 100\n",
+         messages_per_second = 100\nvolume_bps = 0\n",
     );
     let mut journal = Journal::new(&dir.join("journal"));
     let (mut executions, mut times, mut resting) = (BTreeSet::new(), Vec::new(), 0u64);
@@ -210,7 +210,7 @@ fn a_node_killed_at_any_moment_loses_no_order_and_no_fill_and_never_exceeds_its_
         journal.differences,
         journal.refused,
     );
-    let loaded = record.orders.len() as u64 > moments && resting > moments / 2;
+    let loaded = record.orders.len() as u64 > moments && resting > moments / 4;
     assert!(loaded && record.fills.len() as u64 >= moments / 20, "it was not under load");
     drop(record);
     drop(witness);

@@ -211,6 +211,8 @@ pub struct Limits {
     pub shortfall_usdt: Option<Decimal>,
     /// Messages a second over all strategies.
     pub messages_per_second: Option<u32>,
+    /// Basis points of a minute's volume that may be ours, an order included; 0 is off.
+    pub volume_bps: Option<i64>,
 }
 
 /// What the account must be before an order may leave. Whatever is not given keeps the strict value.
@@ -363,6 +365,9 @@ impl Config {
         }
         within("scenarios.days", self.scenarios.days, 250, 4_000, "days")?;
         self.people()?;
+        if let Some(share) = self.limits.volume_bps {
+            within("limits.volume_bps", share, 0, 100_000, "basis points")?;
+        }
         if let Some(rate) = self.limits.messages_per_second {
             within("limits.messages_per_second", rate, 1, 100, "messages a second")?;
         }

@@ -161,6 +161,9 @@ pub(crate) fn limits(config: &Config) -> Result<Limits> {
         tail.max_shortfall =
             config.limits.shortfall_usdt.map_or(Ok(tail.max_shortfall.max(tail.max_loss)), notional)?;
     }
+    if let Some(share) = config.limits.volume_bps {
+        limits.instrument.max_participation = share;
+    }
     if let Some(rate) = config.limits.messages_per_second {
         limits.message_rate = rate;
         (limits.message_burst, limits.cancel_reserve) = (40, 10);

@@ -14,11 +14,11 @@ mod private;
 mod text;
 
 use crate::tape::Tape;
+use crate::tape::gridless;
 use anyhow::{Result, bail};
 use keel_core::event::{HealthReason, Side};
 use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
-use keel_core::instrument::{Instrument, Instruments};
-use keel_core::units::{Notional, Px, Qty};
+use keel_core::instrument::Instruments;
 use keel_feed::decode::{BookHead, Decoder, Message};
 use keel_feed::depth::{State, Step, Stream};
 use private::Private;
@@ -345,19 +345,7 @@ fn symbols_of(path: &Path) -> Result<Instruments> {
             found.extend(values_of(frame.json, b"\"symbol\":\"").filter_map(Symbol::new));
         }
     }
-    let rows = found.into_iter().filter(|symbol| !symbol.is_empty()).take(MAX_INSTRUMENTS).map(|symbol| Instrument {
-        symbol,
-        tick: Px::from_raw(1),
-        min_px: Px::from_raw(1),
-        max_px: Px::MAX,
-        step: Qty::from_raw(1),
-        min_qty: Qty::from_raw(1),
-        max_qty: Qty::MAX,
-        max_market_qty: Qty::MAX,
-        min_notional: Notional::ZERO,
-        max_leverage: 100,
-        ..Instrument::default()
-    });
+    let rows = found.into_iter().filter(|symbol| !symbol.is_empty()).take(MAX_INSTRUMENTS).map(gridless);
     Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("{symbol}: {why:?}"))
 }
 

@@ -10,13 +10,14 @@
 
 use crate::node::clock::{Clock, Stopwatch};
 use crate::node::wire::{Endpoint, Traffic, Turn, Wire, tls};
+use crate::tape::gridless;
 use crate::tape::{MAX_LINE, Shape, shape_of};
 use anyhow::{Context, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use keel_core::ids::Symbol;
-use keel_core::instrument::{Instrument, Instruments};
-use keel_core::units::{Mono, Notional, Now, Px, Qty};
+use keel_core::instrument::Instruments;
+use keel_core::units::{Mono, Now};
 use keel_feed::session::{Config, Input, Output, Session, Topics};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -156,19 +157,7 @@ fn instruments(symbols: &[String]) -> Result<Instruments> {
         let Some(symbol) = Symbol::new(symbol.as_bytes()).filter(|symbol| !symbol.is_empty()) else {
             bail!("{symbol:?} is no symbol");
         };
-        rows.push(Instrument {
-            symbol,
-            tick: Px::from_raw(1),
-            min_px: Px::from_raw(1),
-            max_px: Px::MAX,
-            step: Qty::from_raw(1),
-            min_qty: Qty::from_raw(1),
-            max_qty: Qty::MAX,
-            max_market_qty: Qty::MAX,
-            min_notional: Notional::ZERO,
-            max_leverage: 100,
-            ..Instrument::default()
-        });
+        rows.push(gridless(symbol));
     }
     Instruments::new(rows).map_err(|(symbol, _)| anyhow::anyhow!("{symbol} is named twice, or there are too many"))
 }

@@ -12,6 +12,9 @@
 //! the tape gives nothing more.
 
 use flate2::bufread::MultiGzDecoder;
+use keel_core::ids::Symbol;
+use keel_core::instrument::Instrument;
+use keel_core::units::{Notional, Px, Qty};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -223,6 +226,24 @@ fn split(shape: Shape, line: &[u8]) -> Option<Frame<'_>> {
             let stamp = std::str::from_utf8(&line[..tab]).ok()?;
             Some(Frame { recv_ns: Some(stamp.parse().ok()?), json: &line[tab + 1..] })
         }
+    }
+}
+
+/// An instrument whose grid is so fine that nothing is off it: who reads or writes tapes judges no prices.
+#[must_use]
+pub fn gridless(symbol: Symbol) -> Instrument {
+    Instrument {
+        symbol,
+        tick: Px::from_raw(1),
+        min_px: Px::from_raw(1),
+        max_px: Px::MAX,
+        step: Qty::from_raw(1),
+        min_qty: Qty::from_raw(1),
+        max_qty: Qty::MAX,
+        max_market_qty: Qty::MAX,
+        min_notional: Notional::ZERO,
+        max_leverage: 100,
+        ..Instrument::default()
     }
 }
 

@@ -1,9 +1,8 @@
-//! What earlier runs left in the journal: the number of the next one, the latches of the brake, the limits in force.
+//! What earlier runs left in the journal of the brake and the limits; positions and orders are [`super::restart`]'s.
 //!
-//! In: a journal's directory. Out: a fold over all of it. Never: a run number used twice; limits read half.
+//! In: a journal's directory. Out: a fold over all of it. Never: limits read half.
 
-use anyhow::{Context, Result, anyhow};
-use keel_core::event::{Kind, Start, read};
+use anyhow::{Result, anyhow};
 use keel_journal::Reader;
 use keel_risk::consent::read_limits;
 use keel_risk::latch::Latch;
@@ -13,7 +12,6 @@ use std::path::Path;
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Heritage {
-    run: u32,
     /// What the brake was, and what people agreed to.
     pub latch: Latch,
 }
@@ -30,17 +28,8 @@ impl Heritage {
         while let Some(entry) = reader.poll().map_err(trouble)? {
             let Some(kind) = entry.kind else { continue };
             all.latch.take(kind, entry.payload);
-            if kind == Kind::Start {
-                let start: Start = read(entry.payload).context("a start record that cannot be read")?;
-                all.run = all.run.max(start.run);
-            }
         }
         Ok(all)
-    }
-
-    /// One more than the highest run. Ids of its orders start with it, so it is never guessed.
-    pub fn next_run(&self) -> Result<u32> {
-        self.run.checked_add(1).context("every run number is used up; begin a new journal")
     }
 
     /// The limits people last agreed to; `None` while those of the configuration stand.

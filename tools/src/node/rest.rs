@@ -22,6 +22,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Status reported when no answer came: connection refused, time-out, TLS refused.
 pub const NO_ANSWER: u16 = 0;
 
+/// An agent that trusts the web's roots, or only `authority`, follows nothing, and takes every status for an answer.
+pub fn agent(authority: Option<&Path>, patience: Duration) -> Result<ureq::Agent> {
+    let roots = match authority {
+        None => RootCerts::WebPki,
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let authority =
+                Certificate::from_pem(&pem).with_context(|| format!("{} is not a certificate", path.display()))?;
+            RootCerts::new_with_certs(&[authority])
+        }
+    };
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(roots)
+        .build();
+    Ok(ureq::Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .timeout_global(Some(patience))
+        .max_redirects(0)
+        .user_agent("keel")
+        .build()
+        .new_agent())
+}
+
 /// A client of one venue.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -32,28 +58,7 @@ pub struct Client {
 impl Client {
     /// Talks to `base`; trusts the web's roots, or only `authority`.
     pub fn new(base: &str, authority: Option<&Path>) -> Result<Self> {
-        let roots = match authority {
-            None => RootCerts::WebPki,
-            Some(path) => {
-                let pem = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-                let authority =
-                    Certificate::from_pem(&pem).with_context(|| format!("{} is not a certificate", path.display()))?;
-                RootCerts::new_with_certs(&[authority])
-            }
-        };
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(roots)
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
-            .max_redirects(0)
-            .user_agent("keel")
-            .build()
-            .new_agent();
+        let agent = agent(authority, PATIENCE)?;
         Ok(Self { agent, base: base.trim_end_matches('/').to_owned() })
     }
 

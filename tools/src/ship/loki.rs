@@ -22,6 +22,7 @@ use super::status;
 use super::table::{hash_of, table_of};
 use super::wait::Wait;
 use crate::fact::{Symbols, Value, fields, hex};
+use crate::node::rest::agent;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use keel_journal::Entry;
@@ -30,7 +31,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
 /// Lines in one request, at most.
 pub const LINES: usize = 1_000;
@@ -73,28 +73,7 @@ impl Address {
         authority: Option<&Path>,
         patience: Duration,
     ) -> Result<Self> {
-        let roots = match authority {
-            None => RootCerts::WebPki,
-            Some(path) => {
-                let pem = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-                let authority =
-                    Certificate::from_pem(&pem).with_context(|| format!("{} is not a certificate", path.display()))?;
-                RootCerts::new_with_certs(&[authority])
-            }
-        };
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(roots)
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .timeout_global(Some(patience))
-            .max_redirects(0)
-            .user_agent("keel")
-            .build()
-            .new_agent();
+        let agent = agent(authority, patience)?;
         let base = base.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") && !base.starts_with("https://") {
             bail!("--loki {base}: like https://loki.example:3100");

@@ -623,6 +623,64 @@ CREATE TABLE keel.difference (
 COMMENT ON TABLE keel.difference IS 'Where our account and the venue''s came apart';
 SELECT keel.protect('keel.difference');
 
+CREATE TABLE keel.flow (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "recv" bigint NOT NULL,
+  "ts" bigint,
+  "fact_kind" text,
+  "state" text,
+  "amount" numeric(19,8) NOT NULL,
+  "usd" numeric(19,8) NOT NULL,
+  "fee" numeric(19,8) NOT NULL,
+  "coin" text,
+  "chain" text,
+  "account" text,
+  "party" text,
+  "address" text,
+  "tx" text,
+  "id" text,
+  CHECK (kind IN (210)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.flow IS 'Money through the door and the transaction log';
+SELECT keel.protect('keel.flow');
+
+CREATE TABLE keel.standing (
+  "instance" integer NOT NULL,
+  "day" date NOT NULL,
+  "seq" bigint NOT NULL,
+  "wall_ns" bigint NOT NULL,
+  "mono_ns" bigint NOT NULL,
+  "clock_error_ns" bigint NOT NULL,
+  "kind" smallint NOT NULL,
+  "cause" bigint,
+  "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
+  "recv" bigint NOT NULL,
+  "at" bigint,
+  "uid" text,
+  "parent" text,
+  "kyc_level" text,
+  "kyc_region" text,
+  "ips" text,
+  "permissions" bigint NOT NULL,
+  "read_only" boolean NOT NULL,
+  "expires" bigint,
+  "changed" boolean NOT NULL,
+  "digest" text,
+  CHECK (kind IN (211)),
+  PRIMARY KEY (instance, day, seq)
+) PARTITION BY RANGE (instance, day);
+COMMENT ON TABLE keel.standing IS 'What the account and its key are to the venue';
+SELECT keel.protect('keel.standing');
+
 CREATE TABLE keel.health (
   "instance" integer NOT NULL,
   "day" date NOT NULL,

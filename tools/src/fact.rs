@@ -4,11 +4,11 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Bar, BookUpdate, Carried, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind, Document,
-    DocumentKind, ExecKind, Fill, Flag, Health, HealthReason, HealthState, Holding, Kind, Level, Link, LinkState,
-    Liquidation, NotSized, Op, Order, OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution,
-    Resumed, Seen, Sent, SentOutcome, Side, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus,
-    Wallet, Worth, read,
+    Ack, Alert, Bar, BookUpdate, Carried, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind,
+    Document, DocumentKind, ExecKind, Fill, Flag, Flow, FlowKind, FlowState, Gravity, Health, HealthReason,
+    HealthState, Holding, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind, OrderStatus,
+    OrderUpdate, PriceLimit, Reconciliation, Resolution, Resumed, Rule, Seen, Sent, SentOutcome, Side, Standing, Start,
+    Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, Worth, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
@@ -182,12 +182,13 @@ show! {
     ClientId: |id| Value::Text(id.to_string());
     Level: |level| Value::Levels(vec![*level]);
     [Level]: |levels| Value::Levels(levels.to_vec());
+    [Seq]: |all| Value::Text(places(all));
     [u8; 32]: |hash| Value::Text(hex(hash));
 }
 
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
-    SentOutcome, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    SentOutcome, FlowKind, FlowState, Rule, Gravity, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
     keel_risk::brake::Reason, keel_risk::notice::ScopeKind, keel_risk::notice::Stage, keel_risk::consent::Doubt,
     keel_core::orders::State,
 }
@@ -196,6 +197,12 @@ impl<const N: usize> Show for Text<N> {
     fn show(&self) -> Value {
         Value::Text(self.as_str().to_owned())
     }
+}
+
+/// Places in a journal, without the empty ones.
+fn places(all: &[Seq]) -> String {
+    let each = all.iter().filter(|seq| **seq != Seq::NONE).map(|seq| seq.0.to_string());
+    each.collect::<Vec<_>>().join(",")
 }
 
 /// Bytes as lower-case hex digits.
@@ -323,6 +330,9 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Sent => plain!(Sent; client at ticks op outcome),
         Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete periodic),
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
+        Kind::Flow => plain!(Flow; recv ts kind state amount usd fee coin chain account party address tx id),
+        Kind::Standing => plain!(Standing; recv at uid parent kyc_level kyc_region ips permissions read_only expires
+            changed digest),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Document => read(bytes).as_ref().map(document),
@@ -349,6 +359,10 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Holding => plain!(Holding; size cost realised fees funding life seq base instrument lived),
         Kind::Seen => plain!(Seen; ts exec),
         Kind::Resumed => plain!(Resumed; last_fill balance moved high run holdings orders seen known clean),
+        Kind::Alert => {
+            plain!(Alert; at mono rule version gravity synthetic subject key instrument measured limit amount
+            count window evidence parameters)
+        }
         Kind::Seal => None,
     }
 }
@@ -415,7 +429,10 @@ mod tests {
             Carried,
             Holding,
             Seen,
-            Resumed
+            Resumed,
+            Flow,
+            Standing,
+            Alert
         );
         let ticker = Ticker::default();
         check(&ticker, &format!("{ticker:?}"), &["origin", "px", "qty"]);

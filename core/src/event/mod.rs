@@ -11,21 +11,26 @@
 //!   3xx command  people  -> engine     what an operator, a model or a timer asks
 //!   4xx decision engine  -> journal    what we decided, and why
 //!   5xx system   node    -> journal    what the process was
+//!   6xx compliance                     what surveillance and people found: a journal of its own
 //! ```
 
+pub mod alert;
 pub mod carried;
 pub mod command;
 pub mod exec;
+pub mod flow;
 pub mod market;
 pub mod order;
 pub mod system;
 
+pub use alert::{Alert, EVIDENCE, Gravity, Rule};
 pub use carried::{Carried, Holding, Resumed, Seen, Worth};
 pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
     Reconciliation, Resolution, Sent, SentOutcome, VenuePosition, Wallet,
 };
+pub use flow::{Flow, FlowKind, FlowState, Standing};
 pub use market::{
     Bar, BookUpdate, Health, HealthReason, HealthState, Level, Liquidation, MarketEvent, Origin, PriceLimit, Ticker,
     Trade, VenueStatus,
@@ -82,6 +87,8 @@ pub enum Kind {
     Sent = 207,
     Reconciliation = 208,
     Difference = 209,
+    Flow = 210,
+    Standing = 211,
     Command = 301,
     Timer = 302,
     Document = 303,
@@ -101,11 +108,12 @@ pub enum Kind {
     Holding = 512,
     Seen = 513,
     Resumed = 514,
+    Alert = 601,
 }
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -123,6 +131,8 @@ impl Kind {
         Self::Sent,
         Self::Reconciliation,
         Self::Difference,
+        Self::Flow,
+        Self::Standing,
         Self::Command,
         Self::Timer,
         Self::Document,
@@ -142,6 +152,7 @@ impl Kind {
         Self::Holding,
         Self::Seen,
         Self::Resumed,
+        Self::Alert,
     ];
 
     /// The code in the record.

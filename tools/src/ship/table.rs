@@ -12,8 +12,9 @@
 use super::wire::{Row, Type, day};
 use crate::fact::{Fields, Value, fields};
 use keel_core::event::{
-    Ack, Bar, Carried, Command, Difference, Document, DocumentKind, Fill, Flag, Health, Holding, Kind, Link, NotSized,
-    OrderUpdate, Reconciliation, Record, Resumed, Seen, Sent, Start, Stop, VenuePosition, VenueStatus, Wallet, Worth,
+    Ack, Bar, Carried, Command, Difference, Document, DocumentKind, Fill, Flag, Flow, Health, Holding, Kind, Link,
+    NotSized, OrderUpdate, Reconciliation, Record, Resumed, Seen, Sent, Standing, Start, Stop, VenuePosition,
+    VenueStatus, Wallet, Worth,
 };
 use keel_core::ids::{InstrumentId, Seq};
 use keel_core::instrument::Instrument;
@@ -80,6 +81,8 @@ pub const MARKET: usize = 2;
 pub const SUMMARISED: [Kind; 5] = [Kind::Book, Kind::Trade, Kind::Ticker, Kind::Liquidation, Kind::PriceLimit];
 /// The engine's own wake-ups, and the seal of a segment: pinned by `span` alone.
 pub const PINNED: [Kind; 2] = [Kind::Timer, Kind::Seal];
+/// Kinds of the compliance journal, which is never shipped from here.
+pub const CONFIDENTIAL: [Kind; 1] = [Kind::Alert];
 
 /// Every table, in the order they are written in.
 #[must_use]
@@ -94,7 +97,7 @@ pub fn table_of(kind: Option<Kind>) -> Option<usize> {
     static PLACES: OnceLock<Vec<(Kind, Option<usize>)>> = OnceLock::new();
     let places = PLACES.get_or_init(|| {
         let place = |kind: &Kind| tables().iter().position(|table| table.kinds.contains(kind));
-        let kept = |kind: &Kind| SUMMARISED.contains(kind) || PINNED.contains(kind);
+        let kept = |kind: &Kind| SUMMARISED.contains(kind) || PINNED.contains(kind) || CONFIDENTIAL.contains(kind);
         // a kind this file does not know yet is never dropped: its bytes go where the unreadable ones go
         Kind::ALL.iter().map(|kind| (*kind, if kept(kind) { None } else { place(kind).or(Some(QUARANTINE)) })).collect()
     });
@@ -268,6 +271,8 @@ fn kinds() -> Vec<Spec> {
             &Reconciliation::default(),
         ),
         spec("difference", "Where our account and the venue's came apart", &[Kind::Difference], &Difference::default()),
+        spec("flow", "Money through the door and the transaction log", &[Kind::Flow], &Flow::default()),
+        spec("standing", "What the account and its key are to the venue", &[Kind::Standing], &Standing::default()),
         spec("health", "Verdicts on a book: waiting, synced, stale", &[Kind::Health], &Health::default()),
         spec("venue_status", "The venue's own notices", &[Kind::VenueStatus], &VenueStatus::default()),
         spec("trip", "The brake moved: where, why, measured beside its limit", &[Kind::Trip], &Trip::default()),
@@ -439,7 +444,8 @@ mod tests {
     fn every_kind_has_its_place() {
         for kind in Kind::ALL {
             let tables = tables().iter().filter(|table| table.kinds.contains(&kind)).count();
-            let unshipped = usize::from(SUMMARISED.contains(&kind) || PINNED.contains(&kind));
+            let unshipped =
+                usize::from(SUMMARISED.contains(&kind) || PINNED.contains(&kind) || CONFIDENTIAL.contains(&kind));
             assert_eq!(tables + unshipped, 1, "{kind:?}: give it a table here, or a reason not to have one");
         }
         assert_eq!(table_of(None), Some(QUARANTINE));

@@ -13,8 +13,8 @@
 
 use keel_core::agent::Agent;
 use keel_core::event::{
-    Ack, BookUpdate, ExecEvent, ExecKind, Fill, Flag, Kind, Level, Order, OrderStatus, OrderUpdate, Origin, Record, Sent,
-    Side, Ticker, Timer, Trade, VenuePosition, Wallet, Worth,
+    Ack, BookUpdate, ExecEvent, ExecKind, Fill, Flag, Kind, Level, Order, OrderStatus, OrderUpdate, Origin, Record,
+    Sent, Side, Ticker, Timer, Trade, VenuePosition, Wallet, Worth,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Symbol, VenueId};
 use keel_core::instrument::{Instrument, Instruments};
@@ -190,9 +190,12 @@ fn restart(dir: &Path) {
     let made = watch.ticks();
     let desk = engine.desk();
     let positions: Vec<String> = desk.seats().iter().map(|seat| seat.position.size.to_string()).collect();
-    let steps = json!({ "taken over and begun": millis(watch.nanos(from, begun)), "engine": millis(watch.nanos(begun, made)) });
+    let steps =
+        json!({ "taken over and begun": millis(watch.nanos(from, begun)), "engine": millis(watch.nanos(begun, made)) });
     let core = millis(core_nanos());
-    say(&json!({ "open_orders": desk.orders.open().len(), "positions": positions, "steps_ms": steps, "core_ms": core }));
+    say(
+        &json!({ "open_orders": desk.orders.open().len(), "positions": positions, "steps_ms": steps, "core_ms": core }),
+    );
 }
 
 /// Says one thing and waits to be killed.

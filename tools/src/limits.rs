@@ -12,7 +12,6 @@ use crate::brake::{Whom, ask};
 use crate::live;
 use crate::node::door::Ask;
 use crate::node::heritage;
-use crate::node::restart::Past;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use keel_core::units::DecimalText;
@@ -79,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The version in force: the last one people agreed to, or that of the configuration.
 fn in_force(whom: &Whom) -> Result<Limits> {
-    if let Some(limits) = Past::read(&whom.dir()?)?.limits()? {
+    if let Some(limits) = heritage::limits(&heritage::history(&whom.dir()?)?)? {
         return Ok(limits);
     }
     match whom.config()? {

@@ -30,10 +30,8 @@ use keel_core::permit::{Log, LogFault};
 use keel_core::position::Position;
 use keel_core::units::{Notional, Now, Px, Qty, Wall};
 use keel_journal::{Entry, Reader};
-use keel_risk::consent::read_limits;
 use keel_risk::decision::Decision;
 use keel_risk::latch::Latch;
-use keel_risk::limits::Limits;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -334,14 +332,6 @@ impl Past {
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.whole
-    }
-
-    /// The limits people last agreed to; `None` while those of the configuration stand.
-    pub fn limits(&self) -> Result<Option<Limits>> {
-        let last = self.latch.adopted().last();
-        let read = last.map(|adopted| read_limits(&adopted.text).map(|(_, limits, _)| limits));
-        let version = last.map(|adopted| adopted.version);
-        read.transpose().map_err(|why| anyhow::anyhow!("the limits in force, version {version:?}: {why:?}"))
     }
 
     /// Executions counted, the newest of them.

@@ -1,6 +1,7 @@
 //! Journals of runs that died at the worst moments, written record by record, and what the next run takes over.
 
 use super::*;
+use crate::node::heritage;
 use keel_core::event::{
     DifferenceKind, Document, DocumentKind, ExecKind, Op, OrderStatus, Record, Sent, SentOutcome, Side,
 };
@@ -11,6 +12,7 @@ use keel_core::units::Mono;
 use keel_journal::{Options, Writer};
 use keel_risk::brake::{Reason, SCOPES, Scope, State as Brake};
 use keel_risk::consent::{limits_message, signed_text};
+use keel_risk::limits::Limits;
 use keel_risk::notice::{Answer, Fortune, ScopeKind, Trip};
 
 /// A record as it would stand in the journal, whoever may build it.
@@ -301,9 +303,9 @@ fn a_latch_set_many_runs_ago_is_in_force_and_nothing_older_than_the_last_beginni
     let dir = world.dir.path();
     let last = beginning(dir).unwrap();
     let past = Past::from(dir, Some(last)).unwrap().expect("the last run began whole");
-    let everything = crate::node::heritage::history(dir).unwrap();
+    let everything = heritage::history(dir).unwrap();
     assert_eq!(brakes(past.latch()), brakes(&everything));
-    assert_eq!(past.limits().unwrap(), limits);
+    assert_eq!(heritage::limits(past.latch()).unwrap(), limits);
     let brake = past.latch().brake();
     for scope in [Scope::Account, Scope::Strategy(StrategyId(1)), Scope::Instrument(InstrumentId(1))] {
         assert_eq!(brake.standing(scope).state, Brake::Halted, "{scope:?}");

@@ -9,6 +9,7 @@
 
 use super::clock::Clock;
 use super::genesis::{Character, Genesis};
+use super::heritage;
 use super::restart::{Past, Succession};
 use super::run::{Pace, Setup};
 use anyhow::{Context, Result};
@@ -47,7 +48,7 @@ pub fn begin(
     let past = Past::read(&setup.data_dir)?;
     let begun = clock.now();
     let run = past.next_run(if matches!(setup.pace, Pace::Real) { begun.wall } else { Wall::default() })?;
-    let genesis = genesis(setup, past.limits()?, scenarios);
+    let genesis = genesis(setup, heritage::limits(past.latch())?, scenarios);
     let succession = past.succeed(run, begun, instruments)?;
     let taken = Takeover { run, begun, genesis, succession };
     taken.record(setup, instruments, &mut writer)?;

@@ -26,9 +26,11 @@ use super::plan::Plan;
 use super::rest::{Client, Courier};
 use super::restart::{Past, Succession};
 use super::scout::{Findings, Scout};
+use super::surveil::SurveilAgent;
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
+use crate::compliance::terms::Files;
 use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Start, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
@@ -131,6 +133,8 @@ pub struct Setup {
     pub disconnect: Option<u16>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
+    /// What surveillance watches by; `None` runs none.
+    pub surveillance: Option<Files>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -241,6 +245,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
+    let (alarm, alarm_in, alarm_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -249,13 +254,14 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         ("order", order_gauge),
         ("command", command_gauge),
         ("door", knock_gauge),
+        ("surveillance", alarm_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
     let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
-    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
+    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
         ("engine", Box::new(common.engine(writer, strategy, taken)?)),
@@ -267,6 +273,9 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let stop = Stop::default();
     let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
     aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    if let Some(files) = setup.surveillance.clone() {
+        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, alarm, Arc::clone(&common.board))?));
+    }
     aside.push(Box::new(Courier::new(client, asked_in, answered)));
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
     let (board, traffic, beat) = (common.board, common.traffic, common.beat);

@@ -328,7 +328,11 @@ fn uk(bytes: &[u8]) -> Result<(String, Vec<Party>)> {
     let version = rows[..titles].iter().flatten().find(|cell| cell.chars().any(|c| c.is_ascii_digit()));
     let mut parties: BTreeMap<String, Party> = BTreeMap::new();
     for (row, line) in rows.iter().zip(1..).skip(titles + 1) {
-        ensure!(row.len() == rows[titles].len(), "row {line}: {} columns, not those of the titles: cut short", row.len());
+        ensure!(
+            row.len() == rows[titles].len(),
+            "row {line}: {} columns, not those of the titles: cut short",
+            row.len()
+        );
         let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or("");
         let number = cell(Some(id));
         ensure!(!number.is_empty(), "row {line}: no group number");

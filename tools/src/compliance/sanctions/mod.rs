@@ -136,6 +136,11 @@ fn manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     }
 }
 
+/// What [`Loaded::digest`] would be now.
+pub fn mark(dir: &Path) -> Result<[u8; 32]> {
+    Ok(Sha256::digest(manifest(dir)?.1).into())
+}
+
 /// The lists in force in a directory. A file that is not what was accepted is refused.
 pub fn load(dir: &Path) -> Result<Loaded> {
     let (manifest, bytes) = manifest(dir)?;

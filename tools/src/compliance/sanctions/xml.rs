@@ -39,14 +39,14 @@ pub(super) fn walk(bytes: &[u8], root: &str, visit: &mut impl Visit) -> Result<(
         let event = reader.read_event().map_err(|why| anyhow::anyhow!("byte {at}: {why}"))?;
         match event {
             Event::Start(start) => {
-                let name = local(start.local_name().as_ref());
+                let name = start.local_name().as_ref().to_owned();
                 ensure!(!open.is_empty() || (name == root && !ended), "the root is <{name}>, not <{root}>");
                 ensure!(open.len() < DEPTH, "byte {at}: more than {DEPTH} elements deep");
                 visit.open(&name, &attributes(&start)?);
                 open.push((name, String::new()));
             }
             Event::Empty(start) => {
-                let name = local(start.local_name().as_ref());
+                let name = start.local_name().as_ref().to_owned();
                 ensure!(!open.is_empty(), "the root is <{name}/>, which holds nothing");
                 visit.open(&name, &attributes(&start)?);
                 visit.close(&name, "");
@@ -58,17 +58,17 @@ pub(super) fn walk(bytes: &[u8], root: &str, visit: &mut impl Visit) -> Result<(
             }
             Event::Text(text) => {
                 let Some((_, held)) = open.last_mut() else { continue };
-                held.push_str(&String::from_utf8_lossy(&text));
+                held.push_str(&text);
                 ensure!(held.len() <= TEXT, "byte {at}: a text of more than {TEXT} bytes");
             }
             Event::CData(text) => {
                 let Some((_, held)) = open.last_mut() else { continue };
-                held.push_str(&String::from_utf8_lossy(&text));
+                held.push_str(&text);
                 ensure!(held.len() <= TEXT, "byte {at}: a text of more than {TEXT} bytes");
             }
             Event::GeneralRef(name) => {
                 let Some((_, held)) = open.last_mut() else { continue };
-                held.push_str(&entity(&String::from_utf8_lossy(&name)).unwrap_or_default());
+                held.push_str(&entity(&name).unwrap_or_default());
             }
             Event::DocType(_) => bail!("byte {at}: a document type is not taken"),
             Event::Eof => break,
@@ -77,10 +77,6 @@ pub(super) fn walk(bytes: &[u8], root: &str, visit: &mut impl Visit) -> Result<(
     }
     ensure!(ended && open.is_empty(), "it is cut short: <{root}> never ends");
     Ok(())
-}
-
-fn local(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The five entities of XML, and characters by number.
@@ -107,8 +103,8 @@ fn attributes(start: &BytesStart<'_>) -> Result<Attributes> {
     let mut all = Vec::new();
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|why| anyhow::anyhow!("an attribute: {why}"))?;
-        let name = local(attribute.key.local_name().as_ref());
-        all.push((name, unescape(&String::from_utf8_lossy(&attribute.value))));
+        let name = attribute.key.local_name().as_ref().to_owned();
+        all.push((name, unescape(&attribute.value)));
     }
     Ok(all)
 }

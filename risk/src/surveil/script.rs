@@ -131,7 +131,7 @@ impl Stage {
             ts: self.at,
             amount: Qty::from_raw(usd),
             usd: Notional::from_raw(usd),
-            id: text(&format!("synthetic-{}", self.flows)),
+            id: text(&format!("synthetic-{}-{}", self.at.nanos(), self.flows)),
             account: Text::new(OWNER).unwrap_or_default(),
             coin: text("USDC"),
             chain: text("ETH"),

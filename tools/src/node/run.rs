@@ -23,10 +23,12 @@ use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Answered, Asked as Question, Client, Courier};
 use super::scout::{Findings, Scout};
+use super::surveil::SurveilAgent;
 use super::takeover::{self, Takeover};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
+use crate::compliance::terms::Files;
 use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
@@ -132,6 +134,8 @@ pub struct Setup {
     pub disconnect: Option<u16>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
+    /// What surveillance watches by; `None` runs none.
+    pub surveillance: Option<Files>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -221,6 +225,9 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
     let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
     aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    if let Some(files) = setup.surveillance.clone() {
+        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?));
+    }
     aside.push(Box::new(Courier::new(client, ends.asked, ends.answered)));
 
     let stop = Stop::default();
@@ -270,17 +277,19 @@ struct Ends {
     orders: orders::Rings,
     command: Producer<Petition>,
     knock: Producer<Petition>,
+    alarm: Producer<Petition>,
     asked: Consumer<Question>,
     answered: Producer<Answered>,
 }
 
-fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 7]) {
+fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 8]) {
     let shared = plan.share("feed", "engine");
     let (market, market_in, market_gauge) = ring(if shared { MARKET_RING_SHARED } else { MARKET_RING });
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
+    let (alarm, alarm_in, alarm_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -289,12 +298,37 @@ fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 7]) {
         ("order", order_gauge),
         ("command", command_gauge),
         ("door", knock_gauge),
+        ("surveillance", alarm_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    let engine = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
+    common.name(&gauges);
+    let address = http.as_ref().map(Http::address).transpose()?;
+    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
+    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
+    let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
+        ("feed", Box::new(common.feed(market)?)),
+        ("engine", Box::new(common.engine(writer, strategy, taken)?)),
+        ("orders", Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?)),
+        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
+    ];
+    cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
+
+    let stop = Stop::default();
+    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
+    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    if let Some(files) = setup.surveillance.clone() {
+        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, alarm, Arc::clone(&common.board))?));
+    }
+    aside.push(Box::new(Courier::new(client, asked_in, answered)));
+    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
+    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
+    let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
+    let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
+    let engine = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
     let orders = orders::Rings { order: order_in, exec, asked, answered: answered_in };
-    (Ends { market, engine, orders, command, knock, asked: asked_in, answered }, gauges)
+    (Ends { market, engine, orders, command, knock, alarm, asked: asked_in, answered }, gauges)
 }
 
 impl Common<'_> {

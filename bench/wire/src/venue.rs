@@ -4,14 +4,18 @@
 //! the tick it answers, whatever was lost or overtaken between. Both stamps are taken here, so the client's clock does not
 //! matter.
 
+use crate::Endless;
+use crate::null::until_end_of_input;
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use keel_gateway::sim::AccountConfig;
+use keel_gateway::sim::{AccountConfig, MarketSource, Spec};
 use keel_tools::exchange::{self, AUTHORITY, Market, Moment, Options, Pace, Running, What, Witness};
 use keel_tools::node::clock::Stopwatch;
 use keel_tools::node::thread::nap;
 use keel_wire::tape::{self, Load, SYMBOL};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -184,6 +188,33 @@ fn outcome(log: &Log, load: &Load, watch: &Stopwatch) -> Result<Outcome> {
     }
     let ticks = (log.ticks.len() - warm) as u64;
     Ok(Outcome { latency, from_due, ticks, unanswered, strays: log.strays, bytes: (log.tick_bytes, log.order_bytes) })
+}
+
+/// The instruments of a long run, the tape's first.
+pub(crate) fn symbols(count: usize) -> Vec<String> {
+    (0..count).map(|at| if at == 0 { SYMBOL.to_owned() } else { format!("C{at:02}USDT") }).collect()
+}
+
+/// Plays until its input ends: an exchange of so many instruments, whose faults an administrator switches on.
+pub(crate) fn endless(args: &Endless) -> Result<()> {
+    let Endless { instruments, rate, cpu, spin, .. } = *args;
+    let load = Load { ticks: u64::MAX, rate, burst: 1, levels: tape::LEVELS };
+    let mut venue = exchange::venue(&[], &[SYMBOL.to_owned()])?;
+    let numbers = ["0.010", "0.1", "79770", "7970", "150"];
+    let generated = |at| (Spec::perpetual(&format!("C{at:02}"), 3, numbers, 10_000), MarketSource::Generated);
+    venue.symbols.extend((1..instruments).map(generated));
+    venue.accounts = vec![AccountConfig { order_limit: 1_000_000, ..AccountConfig::demo() }];
+    (venue.ip_limit, venue.connect_limit) = (1_000_000, u32::MAX);
+    let options = Options { venue, restamp: true, cpu, spin, tls: args.tls.clone(), ..Options::default() };
+    let running = exchange::spawn(options, Market::made(vec![SYMBOL.to_owned()], tape::maker(load)), Pace::Real)?;
+    println!("{}", running.address.port());
+    std::io::stdout().flush()?;
+    let over = until_end_of_input();
+    while !over.load(Ordering::Acquire) && !running.is_over() {
+        nap(Duration::from_millis(20));
+    }
+    ensure!(over.load(Ordering::Acquire), "the exchange ended early");
+    running.join()
 }
 
 /// The address of one endpoint.

@@ -21,8 +21,8 @@ pub(crate) struct Row {
     pub(crate) counts: [u64; 3],
     /// Bytes of a tick and of an order.
     pub(crate) bytes: (usize, usize),
-    /// The median of each round.
-    pub(crate) rounds_p50: Vec<u64>,
+    /// The percentiles of each round.
+    pub(crate) rounds: Vec<Value>,
     /// What the client said of itself, round by round.
     pub(crate) own: Vec<Value>,
 }
@@ -31,8 +31,8 @@ impl Default for Row {
     fn default() -> Self {
         let empty = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constants");
         let (took, from_due) = (empty(), empty());
-        let (rounds_p50, own) = (Vec::new(), Vec::new());
-        Self { name: String::new(), took, from_due, counts: [0; 3], bytes: (0, 0), rounds_p50, own }
+        let (rounds, own) = (Vec::new(), Vec::new());
+        Self { name: String::new(), took, from_due, counts: [0; 3], bytes: (0, 0), rounds, own }
     }
 }
 
@@ -45,7 +45,7 @@ impl Row {
             *sum += n;
         }
         self.bytes = outcome.bytes;
-        self.rounds_p50.push(outcome.latency.value_at_quantile(0.5));
+        self.rounds.push(quantiles(&outcome.latency));
         self.own.extend(words.lines().filter_map(|line| serde_json::from_str(line).ok()));
         Ok(())
     }
@@ -127,7 +127,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
         .map(|row| {
             json!({
                 "name": row.name, "ns": quantiles(&row.took), "from_due_ns": quantiles(&row.from_due),
-                "rounds_p50": row.rounds_p50, "ticks": row.counts[0], "unanswered": row.counts[1], "strays": row.counts[2],
+                "rounds": row.rounds, "ticks": row.counts[0], "unanswered": row.counts[1], "strays": row.counts[2],
                 "tick_bytes": row.bytes.0, "order_bytes": row.bytes.1, "curve": curve(&row.took), "own": row.own,
             })
         })

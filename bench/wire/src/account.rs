@@ -1,9 +1,10 @@
-//! What became of every order the rule asked for, by the journal: sent, or why not.
+//! What became of every order the rule asked for, by the journal: sent, or why not. And what the brake was moved by.
 
 use anyhow::{Result, anyhow};
 use keel_core::event::{Kind, NotSized, Sent, SentOutcome, read};
 use keel_journal::Reader;
 use keel_risk::decision::Decision;
+use keel_risk::notice::Trip;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -25,8 +26,13 @@ pub(crate) fn of(journal: &Path) -> Result<BTreeMap<String, u64>> {
             }
             Some(Kind::Sent) => match read::<Sent>(entry.payload).map(|sent| sent.outcome) {
                 Some(SentOutcome::Wire) => count("wire".to_owned()),
-                other => count(format!("not sent: {other:?}")),
+                Some(other) => count(format!("not sent: {other:?}")),
+                None => count("not sent: unreadable".to_owned()),
             },
+            Some(Kind::Trip) => {
+                let why = read::<Trip>(entry.payload).filter(|trip| trip.after > trip.before);
+                why.into_iter().for_each(|trip| count(format!("brake: {:?}", trip.reason)));
+            }
             _ => {}
         }
     }

@@ -60,7 +60,7 @@ pub(crate) struct Endless {
     #[arg(long, default_value_t = 64)]
     pub(crate) instruments: usize,
     /// Ticks a second on the first.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 900)]
     pub(crate) rate: u64,
     /// Its CPU.
     #[arg(long)]
@@ -78,8 +78,8 @@ struct Run {
     /// Ticks a round.
     #[arg(long, default_value_t = 20_000)]
     ticks: u64,
-    /// Ticks a second.
-    #[arg(long, default_value_t = 2_000)]
+    /// Ticks a second. A venue limits an account's orders, and keel keeps to it: above 900 it leaves ticks without one.
+    #[arg(long, default_value_t = 500)]
     rate: u64,
     /// Ticks at once.
     #[arg(long, default_value_t = 1)]

@@ -83,11 +83,12 @@ fn limits() -> Limits {
     }
     // one order a tick that never trades: no share of volume, no message a fill
     limits.instrument.max_participation = 0;
-    for cause in [Cause::Runaway, Cause::OrderToTrade] {
+    for cause in [Cause::Runaway, Cause::OrderToTrade, Cause::Rejects] {
         limits.trips.ladders[cause as usize] = Ladder::new(i64::MAX - 2, i64::MAX - 1, i64::MAX);
     }
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_order_to_trade) = (RATE, RATE);
+        (strategy.max_executions, strategy.max_rejects) = (RATE, RATE);
     }
     limits
 }

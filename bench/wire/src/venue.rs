@@ -34,6 +34,8 @@ struct Stamp {
 #[derive(Debug, Default)]
 struct Log {
     ticks: Vec<Stamp>,
+    /// Place after the last tick that was answered.
+    next: usize,
     strays: u64,
     order_bytes: usize,
     tick_bytes: usize,
@@ -96,9 +98,17 @@ impl Log {
     fn order(&mut self, at: u64, frame: &[u8]) {
         let Some(px) = order_price(frame) else { return };
         self.order_bytes = frame.len();
-        match self.ticks.iter_mut().rev().take(WINDOW).find(|tick| tick.px == px) {
-            Some(tick) if tick.answer == 0 => tick.answer = at,
-            _ => self.strays += 1,
+        let oldest = self.ticks.len().saturating_sub(WINDOW);
+        let open = |tick: &Stamp| tick.px == px && tick.answer == 0;
+        // answers come in the order of their ticks; one that does not is looked for among all
+        let found =
+            (self.next.max(oldest)..self.ticks.len()).chain(oldest..self.next).find(|at| open(&self.ticks[*at]));
+        match found {
+            Some(tick) => {
+                self.ticks[tick].answer = at;
+                self.next = tick + 1;
+            }
+            None => self.strays += 1,
         }
     }
 }
@@ -222,4 +232,34 @@ pub(crate) fn endless(args: &Endless) -> Result<()> {
 pub(crate) fn url(port: u16, authority: Option<&Path>, path: &str) -> String {
     let scheme = if authority.is_some() { "wss" } else { "ws" };
     format!("{scheme}://localhost:{port}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(px: i64) -> String {
+        format!("{{\"op\":\"order.create\",\"args\":[{{\"price\":\"{}.{}\"}}]}}", px / 10, px % 10)
+    }
+
+    /// Ticks at these prices, one a nanosecond, then orders at these: which tick each answers.
+    fn answered(ticks: &[i64], orders: &[i64]) -> (Vec<u64>, u64) {
+        let mut log = Log::default();
+        for (at, px) in (1..).zip(ticks) {
+            log.ticks.push(Stamp { px: *px, ticks: at, answer: 0 });
+        }
+        for (at, px) in (100..).zip(orders) {
+            log.order(at, order(*px).as_bytes());
+        }
+        (log.ticks.iter().map(|tick| tick.answer).collect(), log.strays)
+    }
+
+    #[test]
+    fn an_order_answers_the_next_tick_of_its_price() {
+        assert_eq!(answered(&[5, 6, 7, 6, 5], &[5, 6, 7, 6, 5]), (vec![100, 101, 102, 103, 104], 0));
+        // the first was lost: its price comes back later, and the answer is to the later tick
+        assert_eq!(answered(&[5, 6, 7, 6, 5], &[6, 7, 6, 5]), (vec![0, 100, 101, 102, 103], 0));
+        assert_eq!(answered(&[5, 6, 7], &[6, 5, 7]), (vec![101, 100, 102], 0), "overtaken");
+        assert_eq!(answered(&[5, 6], &[5, 9, 5]), (vec![100, 0], 2));
+    }
 }

@@ -20,7 +20,7 @@ use keel_core::units::Notional;
 use keel_feed::session::{Config as FeedConfig, Topics};
 use keel_gateway::sign::Signer;
 use keel_journal::Options;
-use keel_risk::limits::{Limits, MarkSource};
+use keel_risk::limits::{Limits, MAX_EVENTS, MarkSource};
 use keel_risk::throwaway::Throwaway;
 use keel_risk::trips::{Cause, Ladder};
 use keel_tools::node::board::Cell;
@@ -72,6 +72,7 @@ pub(crate) struct Args {
 fn limits() -> Limits {
     let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (RATE, RATE, 10);
+    (limits.execution_window, limits.reject_window) = (1_000, 1_000);
     (limits.duplicate_window, limits.mark) = (0, MarkSource::TickerOrMid);
     // an order that is not yet proven gone is reserved: at a high rate several are
     limits.instrument.max_resting_value = Notional::whole(500_000);
@@ -88,7 +89,7 @@ fn limits() -> Limits {
     }
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_order_to_trade) = (RATE, RATE);
-        (strategy.max_executions, strategy.max_rejects) = (RATE, RATE);
+        (strategy.max_executions, strategy.max_rejects) = (MAX_EVENTS, MAX_EVENTS);
     }
     limits
 }

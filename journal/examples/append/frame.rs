@@ -166,11 +166,15 @@ impl Bench {
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:<34}", "nanoseconds");
-        QUANTILES.iter().for_each(|(name, _)| drop(write!(text, " {name:>10}")));
+        for (name, _) in QUANTILES {
+            let _ = write!(text, " {name:>10}");
+        }
         text.push_str("  faults    late refused\n");
         for Timed { name, nanos, counts: [faults, late, refused] } in &self.all {
             let _ = write!(text, "{name:<34}");
-            QUANTILES.iter().for_each(|(_, q)| drop(write!(text, " {:>10}", nanos.value_at_quantile(*q))));
+            for (_, quantile) in QUANTILES {
+                let _ = write!(text, " {:>10}", nanos.value_at_quantile(quantile));
+            }
             let _ = writeln!(text, " {faults:>7} {late:>7} {refused:>7}");
         }
         text

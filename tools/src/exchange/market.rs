@@ -155,6 +155,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn made_frames_follow_each_other_without_an_end() {
+        let mut at = 0;
+        let make = move || {
+            at += 5;
+            (at, at.to_string().into_bytes())
+        };
+        let mut market = Market::made(vec!["BTCUSDT".to_owned()], Box::new(make));
+        assert!(market.is_taped());
+        for n in 1..1_000 {
+            assert_eq!(market.next_ns(), Some(n * 5));
+            assert_eq!(market.take().unwrap(), Some((n * 5, (n * 5).to_string().into_bytes())));
+        }
+    }
+
+    #[test]
     fn a_tape_that_begins_with_an_acknowledgement_is_known_by_what_follows() {
         let path = std::env::temp_dir().join(format!("keel-market-{}.jsonl", std::process::id()));
         let ack = r#"{"success":true,"ret_msg":"","conn_id":"c","req_id":"1","op":"subscribe"}"#;

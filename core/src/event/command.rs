@@ -64,6 +64,8 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// What the account, its owner and its key have to be.
+    Kyc = 6,
 }
 
 /// One part of a document.

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use keel_core::desk::Desk;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{
-    BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
+    BookUpdate, Command, Document, DocumentKind, ExecEvent, Flow, Kind, MarketEvent, Parts, Standing, Start, Timer,
+    read,
 };
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
@@ -274,6 +275,10 @@ pub enum Taken {
     Command(Command),
     /// A part of something people wrote.
     Document(Document),
+    /// Money moved.
+    Flow(Flow),
+    /// What the account is.
+    Standing(Standing),
     /// The engine's own deadline.
     Timer(Timer),
 }
@@ -303,6 +308,8 @@ impl Taken {
             Kind::Reconciliation => exec(ExecEvent::Reconciliation(read(bytes)?)),
             Kind::Command => Some(Self::Command(read(bytes)?)),
             Kind::Document => Some(Self::Document(read(bytes)?)),
+            Kind::Flow => Some(Self::Flow(read(bytes)?)),
+            Kind::Standing => Some(Self::Standing(read(bytes)?)),
             Kind::Timer => Some(Self::Timer(read(bytes)?)),
             _ => None,
         }
@@ -316,6 +323,8 @@ impl Taken {
             Self::Exec(event) => Input::Exec(event),
             Self::Command(command) => Input::Command(command),
             Self::Document(part) => Input::Document(part),
+            Self::Flow(flow) => Input::Flow(flow),
+            Self::Standing(standing) => Input::Standing(standing),
             Self::Timer(timer) => Input::Timer(*timer),
         }
     }

@@ -118,6 +118,7 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
         http: None,
         pace: Pace::Real,

@@ -130,6 +130,7 @@ pub(super) struct Account {
     /// USDT.
     pub(super) wallet: Notional,
     /// What it began with: the log says how the rest came and went.
+    #[cfg(test)]
     pub(super) opening: Notional,
     /// All that came in minus all that went out.
     pub(super) deposited: Notional,
@@ -166,6 +167,7 @@ impl Account {
             uid,
             house,
             wallet,
+            #[cfg(test)]
             opening: wallet,
             deposited: wallet,
             positions: BTreeMap::new(),

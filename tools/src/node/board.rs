@@ -81,6 +81,17 @@ cells! {
     Doubt Gauge "keel_documents_last_doubt" "What it said to the last: 0 done, else the code of a doubt";
     RiskDrift Gauge "keel_risk_drift_ppb" "Drift of the incremental risk sums against a full recomputation, 1e-9 of the book";
     Sweeps Counter "keel_sweeps_total" "Times everything was cancelled at the venue and it said that nothing is open";
+    FlowRows Counter "keel_flow_rows_total" "Movements of money handed to the journal";
+    FlowRefused Counter "keel_flow_refused_rows_total" "Rows of the venue's lists of money that could not be read";
+    FlowFailures Counter "keel_flow_failures_total" "Questions about money or the account that were not answered";
+    FlowLogAt Gauge "keel_flow_transaction_log_polled_seconds" "When the transaction log was last read to its end, unix time; 0 never";
+    FlowDepositsAt Gauge "keel_flow_deposits_polled_seconds" "When deposits were last read to their end, unix time; 0 never";
+    FlowInternalAt Gauge "keel_flow_internal_deposits_polled_seconds" "When internal deposits were last read to their end, unix time; 0 never";
+    FlowWithdrawalsAt Gauge "keel_flow_withdrawals_polled_seconds" "When withdrawals were last read to their end, unix time; 0 never";
+    FlowTransfersAt Gauge "keel_flow_transfers_polled_seconds" "When transfers were last read to their end, unix time; 0 never";
+    FlowUniversalAt Gauge "keel_flow_universal_transfers_polled_seconds" "When universal transfers were last read to their end, unix time; 0 never";
+    StandingAt Gauge "keel_standing_polled_seconds" "When the account and its key were last read, unix time; 0 never";
+    KycBreaches Gauge "keel_kyc_breaches" "Ways in which the account is not what the registry says: one bit a breach; 0 none";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 

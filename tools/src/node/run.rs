@@ -21,6 +21,7 @@ use super::journal::JournalAgent;
 use super::lockstep::Quiescence;
 use super::meter::{Hop, LiveHops, Meter};
 use super::metrics::Exporter;
+use super::money::{Known, Teller, Terms};
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Client, Courier};
@@ -129,6 +130,8 @@ pub struct Setup {
     pub watching: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
+    /// What money and which account are watched by; `None` watches neither.
+    pub terms: Option<Terms>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
     /// SHA-256 of the configuration.
@@ -241,6 +244,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
+    let (told, told_in, told_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -249,13 +253,15 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         ("order", order_gauge),
         ("command", command_gauge),
         ("door", knock_gauge),
+        ("teller", told_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
+    let teller = common.teller(&client, told)?;
     let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
-    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
+    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, told_in], order };
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
         ("feed", Box::new(common.feed(market)?)),
         ("engine", Box::new(common.engine(writer, strategy, taken)?)),
@@ -267,6 +273,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let stop = Stop::default();
     let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
     aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    aside.extend(teller.map(|teller| Box::new(teller) as Box<dyn Part>));
     aside.push(Box::new(Courier::new(client, asked_in, answered)));
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
     let (board, traffic, beat) = (common.board, common.traffic, common.beat);
@@ -304,6 +311,20 @@ impl Common<'_> {
     fn scout(&self, client: &Client) -> Option<Scout> {
         let (rounds, findings) = (self.setup.lines.rounds?, Arc::clone(&self.findings));
         Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
+    }
+
+    /// Who asks the venue for money and the account, when anyone does. The account is read here and now.
+    fn teller(&self, client: &Client, told: Producer<Petition>) -> Result<Option<Teller>> {
+        let (Some(terms), Pace::Real) = (self.setup.terms.clone(), &self.setup.pace) else { return Ok(None) };
+        let (known, bound) = (Known::read(&self.setup.data_dir)?, terms.policy.is_some() && !self.setup.watching);
+        let (signer, board) = (self.setup.signer.clone(), Arc::clone(&self.board));
+        let mut teller = Teller::new(client.clone(), signer, terms, known, told, board);
+        match teller.begin(self.begun) {
+            Err(why) if bound => return Err(why),
+            Err(why) => tracing::warn!("{why:#}; asked again"),
+            Ok(()) => {}
+        }
+        Ok(Some(teller))
     }
 
     fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
@@ -397,7 +418,8 @@ fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
 fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
     let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
     let limits = agreed.unwrap_or_else(|| setup.limits.clone());
-    Genesis { limits, scenarios, people: setup.people.clone(), character }
+    let kyc = setup.terms.as_ref().and_then(|terms| terms.policy.clone());
+    Genesis { limits, scenarios, people: setup.people.clone(), kyc, character }
 }
 
 fn full(setup: &Setup, fault: LogFault) -> anyhow::Error {

@@ -70,6 +70,7 @@ pub mod gate;
 pub mod history;
 #[cfg(test)]
 mod knight_tests;
+pub mod kyc;
 pub mod latch;
 pub mod limits;
 pub mod models;

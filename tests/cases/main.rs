@@ -8,6 +8,7 @@ mod allocation;
 mod brake;
 mod deadman;
 mod demo;
+mod flows;
 mod incidents;
 mod input;
 mod journal;

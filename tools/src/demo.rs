@@ -229,6 +229,7 @@ fn start_node(
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
         surveillance: None,
         config: [0; 32],

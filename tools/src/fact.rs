@@ -332,7 +332,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Flow => plain!(Flow; recv ts kind state amount usd fee coin chain account party address tx id),
         Kind::Standing => plain!(Standing; recv at uid parent kyc_level kyc_region ips permissions read_only expires
-            changed digest),
+            changed amiss digest),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Document => read(bytes).as_ref().map(document),

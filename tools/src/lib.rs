@@ -17,6 +17,7 @@ pub mod explain;
 pub mod export;
 pub mod fact;
 pub mod keys;
+pub mod kyc;
 pub mod limits;
 pub mod live;
 pub mod moment;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
 use keel_tools::{
-    archive, brake, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, limits,
+    archive, brake, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc, limits,
     live, prove, record, replay, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
@@ -31,6 +31,8 @@ enum Job {
     Brake(brake::Args),
     /// The limits: what they are, how they came to be, and the way to new ones.
     Limits(limits::Args),
+    /// The account and its owner: the registry, what they are to the venue, and where the two part.
+    Kyc(kyc::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
     /// Watch over a node and cancel everything when it falls silent.
@@ -96,6 +98,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Run(args) => live::run(args),
         Job::Brake(args) => brake::run(args),
         Job::Limits(args) => limits::run(args),
+        Job::Kyc(args) => kyc::run(args),
         Job::Keys(args) => keys::run(args),
         Job::Deadman(args) => deadman::run(args),
         Job::Drill(args) => drill::run(args),

@@ -66,6 +66,8 @@ pub enum DocumentKind {
     Strategy = 5,
     /// The limits people signed in an earlier run, signatures and all, as the next one takes them over.
     Adopted = 6,
+    /// What the account, its owner and its key have to be.
+    Kyc = 7,
 }
 
 /// One part of a document.

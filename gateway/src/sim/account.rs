@@ -3,6 +3,7 @@
 //! Every buy moves `wallet - cost` by exactly minus the traded value and every sell by plus it, so over all accounts
 //! cash, fees and open cost always sum to what was deposited: conservation is arithmetic, not hope.
 
+use super::money::{Address, Movement};
 use super::order::{Execution, Exits, Order};
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -117,15 +118,7 @@ pub(super) struct LogRow {
     pub(super) trade: u64,
     pub(super) order: u64,
     pub(super) link: String,
-}
-
-/// A deposit or a withdrawal, made by an administrator.
-#[derive(Clone, Debug)]
-pub(super) struct Transfer {
-    pub(super) id: u64,
-    pub(super) deposit: bool,
-    pub(super) amount: Notional,
-    pub(super) time: u64,
+    pub(super) coin: String,
 }
 
 /// One trading account.
@@ -136,6 +129,9 @@ pub(super) struct Account {
     pub(super) house: bool,
     /// USDT.
     pub(super) wallet: Notional,
+    /// What it began with: the log says how the rest came and went.
+    #[cfg(test)]
+    pub(super) opening: Notional,
     /// All that came in minus all that went out.
     pub(super) deposited: Notional,
     pub(super) positions: BTreeMap<(usize, u8), Position>,
@@ -144,7 +140,11 @@ pub(super) struct Account {
     pub(super) closed: VecDeque<Order>,
     pub(super) executions: VecDeque<Execution>,
     pub(super) log: VecDeque<LogRow>,
-    pub(super) transfers: VecDeque<Transfer>,
+    pub(super) movements: VecDeque<Movement>,
+    /// Other coins beside the wallet, and what lies in the funding account: they back nothing.
+    pub(super) coins: BTreeMap<String, i64>,
+    pub(super) fund: BTreeMap<String, i64>,
+    pub(super) book: Vec<Address>,
     /// Hundredths, by symbol: of what buys open, of what sells open.
     pub(super) leverage: Vec<[u32; 2]>,
     /// Margin is by position, not by account.
@@ -167,6 +167,8 @@ impl Account {
             uid,
             house,
             wallet,
+            #[cfg(test)]
+            opening: wallet,
             deposited: wallet,
             positions: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -174,7 +176,10 @@ impl Account {
             closed: VecDeque::new(),
             executions: VecDeque::new(),
             log: VecDeque::new(),
-            transfers: VecDeque::new(),
+            movements: VecDeque::new(),
+            coins: BTreeMap::new(),
+            fund: BTreeMap::new(),
+            book: Vec::new(),
             leverage: vec![[1_000; 2]; symbols],
             isolated: false,
             hedge: vec![false; symbols],

@@ -14,6 +14,7 @@ mod cases {
     mod fuzz;
     mod kill;
     mod life;
+    mod mutations;
     mod power;
     mod proofs;
     mod retain;

@@ -9,6 +9,7 @@
 
 mod cases {
     mod archive;
+    mod clock;
     mod damage;
     mod faults;
     mod fuzz;

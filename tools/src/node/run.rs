@@ -51,8 +51,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
-/// Slots of the market ring: about a second of a busy market for every instrument.
+/// Slots of the market ring between two threads: about a second of a busy market for every instrument.
 const MARKET_RING: usize = 8192;
+/// The same on one thread, where the engine empties it after each frame: the largest frame several times over, and small
+/// enough to stay near the CPU.
+const MARKET_RING_SHARED: usize = 1024;
 /// Slots of the exec ring.
 const EXEC_RING: usize = 4096;
 /// Slots of the order ring: every order that may be open, once.
@@ -236,7 +239,8 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         guarded,
         beat,
     };
-    let (market, market_in, market_gauge) = ring(MARKET_RING);
+    let (market, market_in, market_gauge) =
+        ring(if setup.plan.share("feed", "engine") { MARKET_RING_SHARED } else { MARKET_RING });
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 /// Values by name and labels.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(super) struct Page {
     /// Without labels.
-    pub plain: BTreeMap<String, f64>,
+    pub(super) plain: BTreeMap<String, f64>,
     /// Name, value of the one label, value.
-    pub labelled: BTreeMap<String, BTreeMap<String, f64>>,
+    pub(super) labelled: BTreeMap<String, BTreeMap<String, f64>>,
     /// Hop to cumulative counts by upper bound, seconds.
-    pub hops: BTreeMap<String, Vec<(f64, f64)>>,
+    pub(super) hops: BTreeMap<String, Vec<(f64, f64)>>,
 }
 
 impl Page {
     /// Reads Prometheus text; a line it does not understand is left out.
     #[must_use]
-    pub fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         let mut page = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
@@ -47,19 +47,19 @@ impl Page {
 
     /// A value without labels.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<f64> {
+    pub(super) fn get(&self, name: &str) -> Option<f64> {
         self.plain.get(name).copied()
     }
 
     /// A value by its one label.
     #[must_use]
-    pub fn of(&self, name: &str, label: &str) -> Option<f64> {
+    pub(super) fn of(&self, name: &str, label: &str) -> Option<f64> {
         self.labelled.get(name)?.get(label).copied()
     }
 
     /// Counts of a hop by upper bound, not cumulative, since the page before.
     #[must_use]
-    pub fn counts(&self, hop: &str, before: Option<&Self>) -> Vec<(f64, f64)> {
+    pub(super) fn counts(&self, hop: &str, before: Option<&Self>) -> Vec<(f64, f64)> {
         let empty = Vec::new();
         let now = self.hops.get(hop).unwrap_or(&empty);
         let then = before.and_then(|before| before.hops.get(hop)).unwrap_or(&empty);
@@ -78,7 +78,7 @@ impl Page {
 
 /// The upper bound of the bucket that holds the quantile; `None` of nothing.
 #[must_use]
-pub fn quantile(counts: &[(f64, f64)], share: f64) -> Option<f64> {
+pub(super) fn quantile(counts: &[(f64, f64)], share: f64) -> Option<f64> {
     let all: f64 = counts.iter().map(|(_, count)| count).sum();
     let mut below = 0.0;
     counts.iter().find_map(|(bound, count)| {
@@ -89,21 +89,21 @@ pub fn quantile(counts: &[(f64, f64)], share: f64) -> Option<f64> {
 
 /// A state by its name.
 #[must_use]
-pub fn word(value: Option<f64>, words: &[&'static str]) -> &'static str {
+pub(super) fn word(value: Option<f64>, words: &[&'static str]) -> &'static str {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
     value.and_then(|value| words.get(value as usize).copied()).unwrap_or("?")
 }
 
 /// How much a second since the page before.
 #[must_use]
-pub fn rate(since: Option<(&Page, f64)>, now: f64, of: impl Fn(&Page) -> Option<f64>) -> String {
+pub(super) fn rate(since: Option<(&Page, f64)>, now: f64, of: impl Fn(&Page) -> Option<f64>) -> String {
     let rate = since.and_then(|(before, seconds)| Some((now - of(before)?) / seconds));
     rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}"))
 }
 
 /// Seconds for people.
 #[must_use]
-pub fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     match seconds {
         s if s.is_infinite() => "> 1 s".to_owned(),
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
@@ -115,13 +115,13 @@ pub fn time(seconds: f64) -> String {
 
 /// USDT for people; a dash for what is not known.
 #[must_use]
-pub fn money(value: Option<f64>) -> String {
+pub(super) fn money(value: Option<f64>) -> String {
     value.filter(|value| value.is_finite()).map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 
 /// State of the three links, whether the account was compared, and the brake.
 #[must_use]
-pub fn standing(page: &Page) -> (String, &'static str) {
+pub(super) fn standing(page: &Page) -> (String, &'static str) {
     const LINK: &[&str] = &["DOWN", "connected", "ready"];
     let link = |name: &str| word(page.get(&format!("keel_link_{name}_state")), LINK);
     let reconciled = word(page.get("keel_reconciled"), &["NO", "yes"]);
@@ -134,7 +134,7 @@ pub fn standing(page: &Page) -> (String, &'static str) {
 
 /// The journal: health, last record, how many are not on the medium.
 #[must_use]
-pub fn journal(page: &Page) -> String {
+pub(super) fn journal(page: &Page) -> String {
     let number = |name| page.get(name).unwrap_or(0.0);
     let (sequence, durable) = (number("keel_journal_head_sequence"), number("keel_journal_durable_sequence"));
     let health = word(page.get("keel_journal_health"), &["sound", "LOW", "FAULTY"]);
@@ -144,7 +144,7 @@ pub fn journal(page: &Page) -> String {
 
 /// Value at risk, shortfall and stress, each beside its limit.
 #[must_use]
-pub fn risk(page: &Page) -> String {
+pub(super) fn risk(page: &Page) -> String {
     let of = |name: &str, limit: &str| format!("{} of {}", money(page.get(name)), money(page.get(limit)));
     let var = of("keel_value_at_risk_usdt", "keel_value_at_risk_limit_usdt");
     let shortfall = of("keel_expected_shortfall_usdt", "keel_expected_shortfall_limit_usdt");
@@ -154,7 +154,7 @@ pub fn risk(page: &Page) -> String {
 
 /// How far each store of a shipper is.
 #[must_use]
-pub fn ship(page: Option<&Page>) -> String {
+pub(super) fn ship(page: Option<&Page>) -> String {
     let Some(page) = page else { return "not watched; --ship ADDR".to_owned() };
     let Some(stores) = page.labelled.get("keel_ship_lag_records") else { return "no answer".to_owned() };
     let one = |(store, lag): (&String, &f64)| {

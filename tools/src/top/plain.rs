@@ -37,7 +37,7 @@ const COLUMNS: &[&str] = &[
 
 /// One frame; `since` is the page before and the seconds between the two.
 #[must_use]
-pub fn frame(at: SocketAddr, page: &Page, shipper: Option<&Page>, since: Option<(&Page, f64)>) -> String {
+pub(super) fn frame(at: SocketAddr, page: &Page, shipper: Option<&Page>, since: Option<(&Page, f64)>) -> String {
     let mut text = String::new();
     let span = since.map_or_else(|| "since the start".to_owned(), |(_, seconds)| format!("last {seconds:.1} s"));
     let _ = writeln!(text, "keel top  {at}  {}  {span}\n", crate::moment::utc(system_wall()));

@@ -18,7 +18,7 @@ const SORTS: [&str; 5] = ["name", "position", "net", "age", "distance"];
 
 /// Everything shown.
 #[derive(Debug)]
-pub struct Screen {
+pub(super) struct Screen {
     at: SocketAddr,
     page: Page,
     shipper: Option<Page>,
@@ -33,13 +33,13 @@ pub struct Screen {
 impl Screen {
     /// The first look.
     #[must_use]
-    pub fn new(at: SocketAddr, page: Page, shipper: Option<Page>) -> Self {
+    pub(super) fn new(at: SocketAddr, page: Page, shipper: Option<Page>) -> Self {
         let (before, trouble) = (None, None);
         Self { at, page, shipper, before, trouble, chosen: 0, sort: 0, reverse: false, table: TableState::default() }
     }
 
     /// Another look, `seconds` after the one before; a node that does not answer leaves the last one standing.
-    pub fn look(&mut self, page: Result<Page>, shipper: Option<Page>, seconds: f64) {
+    pub(super) fn look(&mut self, page: Result<Page>, shipper: Option<Page>, seconds: f64) {
         self.shipper = shipper;
         self.trouble = page.as_ref().err().map(|why| format!("{why:#}"));
         if let Ok(page) = page {
@@ -48,7 +48,7 @@ impl Screen {
     }
 
     /// A key; is it the one that ends?
-    pub fn key(&mut self, key: KeyEvent) -> bool {
+    pub(super) fn key(&mut self, key: KeyEvent) -> bool {
         if key.kind == KeyEventKind::Release {
             return false;
         }
@@ -87,7 +87,7 @@ impl Screen {
     }
 
     /// One frame.
-    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let [title, head, middle, bottom, keys] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(7),

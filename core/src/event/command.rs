@@ -64,6 +64,8 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// The limits people signed in an earlier run, signatures and all, as the next one takes them over.
+    Adopted = 6,
 }
 
 /// One part of a document.

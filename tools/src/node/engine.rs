@@ -91,8 +91,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From those who run the node, and from the front door.
-    pub command: [Consumer<Petition>; 2],
+    /// From those who run the node, from the front door, and from surveillance.
+    pub command: [Consumer<Petition>; 3],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -331,8 +331,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             work += 1;
         }
         for _ in 0..BURST {
-            let [own, door] = &mut self.rings.command;
-            let Some(petition) = own.pop().or_else(|| door.pop()) else { break };
+            let Some(petition) = self.rings.command.iter_mut().find_map(Consumer::pop) else { break };
             match &petition {
                 Petition::Command(command) => self.take(now, Input::Command(command)),
                 Petition::Document(document) => self.take(now, Input::Document(document)),

@@ -3,6 +3,7 @@
 //! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
+pub mod anchors;
 pub mod archive;
 pub mod brake;
 pub mod checkpoint;

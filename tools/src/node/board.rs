@@ -15,7 +15,7 @@ pub enum Shape {
     Counter,
     /// Goes both ways.
     Gauge,
-    /// USDT in steps of 1e-8, signed.
+    /// USDT in steps of 1e-8, signed; [`UNKNOWN`] is shown as none.
     Money,
 }
 
@@ -55,6 +55,12 @@ cells! {
     Drawdown Money "keel_drawdown_usdt" "How far equity, money moved left out, is below its highest";
     InitialMargin Money "keel_initial_margin_usdt" "Initial margin in use";
     MaintenanceMargin Money "keel_maintenance_margin_usdt" "Maintenance margin in use";
+    ValueAtRisk Money "keel_value_at_risk_usdt" "Value at risk with everything open filled at worst; NaN when not known";
+    Shortfall Money "keel_expected_shortfall_usdt" "Expected shortfall with everything open filled at worst; NaN when not known";
+    Stress Money "keel_stress_loss_usdt" "Loss in the worst stress scenario with everything open filled at worst; NaN when not known";
+    ValueAtRiskLimit Money "keel_value_at_risk_limit_usdt" "Limit of the value at risk; NaN without one";
+    ShortfallLimit Money "keel_expected_shortfall_limit_usdt" "Limit of the expected shortfall; NaN without one";
+    StressLimit Money "keel_stress_limit_usdt" "Limit of the loss in a stress scenario";
     OpenOrders Gauge "keel_open_orders" "Orders not proven finished";
     LogHealth Gauge "keel_journal_health" "State of the journal: 0 sound, 1 low, 2 faulty";
     HeadSeq Gauge "keel_journal_head_sequence" "Last record written";
@@ -105,6 +111,9 @@ cells! {
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 
+/// Money nobody has measured.
+pub const UNKNOWN: i64 = i64::MAX;
+
 /// An age before anything was heard.
 pub const NEVER: u64 = u64::MAX;
 
@@ -143,8 +152,11 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
+        let unmeasured =
+            [Cell::ValueAtRisk, Cell::Shortfall, Cell::Stress, Cell::ValueAtRiskLimit, Cell::ShortfallLimit];
+        let begin = |cell| if unmeasured.contains(&cell) { UNKNOWN.cast_unsigned() } else { 0 };
         Self {
-            cells: Cell::ALL.iter().map(|_| AtomicU64::default()).collect(),
+            cells: Cell::ALL.iter().map(|row| AtomicU64::new(begin(row.0))).collect(),
             rows: (0..MAX_INSTRUMENTS).map(|_| Row::default()).collect(),
             symbols: OnceLock::new(),
             rings: OnceLock::new(),

@@ -333,6 +333,9 @@ fn a_latch_survives_a_beginning_cut_anywhere_and_beginnings_that_did_not_carry_i
         let run = past.next_run(world.now().wall).unwrap();
         let succession = past.succeed(run, world.now(), &instruments(&SYMBOLS)).unwrap();
         let start = writer.fact(world.now(), Seq::NONE, &Start { run, ..Start::default() }).unwrap();
+        for row in instruments(&SYMBOLS).rows() {
+            writer.fact(world.now(), start, row).unwrap();
+        }
         let mut log = Short { writer: &mut writer, left: records };
         let done = succession.record(&mut log, world.dir.path(), world.now(), start).is_ok();
         drop((writer, keeper));

@@ -141,6 +141,7 @@ fn a_stamp_from_the_future_hides_nothing() {
     let mut it = script(Rule::Structuring, false, &Parameters::default(), FROM);
     let mut ahead: keel_core::event::Flow = read(it.rows[1].bytes()).unwrap();
     (ahead.ts, ahead.id) = (Wall::from_nanos(u64::MAX), Text::new(b"ahead").unwrap());
+    (ahead.usd, ahead.amount) = (Notional::whole(1), keel_core::units::Qty::whole(1));
     it.rows.insert(2, Row { wall: it.rows[1].wall, kind: Kind::Flow, bytes: ahead.bytes().to_vec() });
     let last = it.rows.last().unwrap().clone();
     assert!(

@@ -64,6 +64,10 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// Who holds which role in compliance, and its terms; in the compliance journal only.
+    Roles = 6,
+    /// The words of a step of a case; in the compliance journal only.
+    Case = 7,
 }
 
 /// One part of a document.

@@ -1,0 +1,3 @@
+//! What compliance keeps beside the trading journal, and the programs that fill and read it.
+
+pub mod stream;

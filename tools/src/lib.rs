@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod brake;
+pub mod cases;
 pub mod checkpoint;
 pub mod compliance;
 pub mod config;

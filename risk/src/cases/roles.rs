@@ -19,7 +19,8 @@
 use super::ledger::No;
 use crate::consent::{Name, Signed, hex, unsigned};
 use core::fmt::Write as _;
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::Signature;
+pub use ed25519_dalek::VerifyingKey as PublicKey;
 use keel_core::units::Wall;
 
 /// People one journal may name.
@@ -51,7 +52,7 @@ pub struct Person {
     /// Their role.
     pub role: Role,
     /// Their public key.
-    pub key: VerifyingKey,
+    pub key: PublicKey,
 }
 
 /// Roles and terms.
@@ -130,7 +131,7 @@ impl Roles {
             let name = Name::new(words.next()?.as_bytes()).filter(|name| !name.is_empty())?;
             let role = words.next()?;
             let role = ROLES.iter().find(|(_, word)| *word == role)?.0;
-            let key = VerifyingKey::from_bytes(&hex(words.next()?)?).ok().filter(|key| !key.is_weak())?;
+            let key = PublicKey::from_bytes(&hex(words.next()?)?).ok().filter(|key| !key.is_weak())?;
             let known = roles.people.iter().any(|person| person.name == name || person.key == key);
             if known || words.next().is_some() || roles.people.len() == MAX_PEOPLE || name.bytes() == SYSTEM {
                 return None;

@@ -1,3 +1,4 @@
 //! What compliance keeps beside the trading journal, and the programs that fill and read it.
 
+pub mod guard;
 pub mod stream;

@@ -15,6 +15,7 @@ mod history;
 mod keel;
 mod lines;
 mod loki;
+mod outage;
 mod postgres;
 mod proxy;
 mod rows;

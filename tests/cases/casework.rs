@@ -266,13 +266,13 @@ fn a_step_signed_on_another_machine_is_brought_and_an_old_one_is_not() {
     let signed = keel(&["keys", "sign", "--key", key.to_str().unwrap(), file]);
     assert!(text(&signed.stdout).contains("deed assign"), "{}", text(&signed.stdout));
     office.done(&office.ask("", &["bring", file]));
-    office.refused("", &["bring", file], "does not stand where this is done");
+    office.refused("", &["bring", file], "look again");
     // the next one is overtaken by another step
     std::fs::remove_file(&step).unwrap();
     office.done(&office.ask("", &["decide", "1", "escalate", "--reason", "odd", "--unsigned", file, "--by", "ann"]));
     keel(&["keys", "sign", "--key", key.to_str().unwrap(), file]);
     office.does("ann", &["note", "1", "--text", "wait"]);
-    office.refused("", &["bring", file], "look again");
+    office.refused("", &["bring", file], "lies before the step before it");
     let forged = std::fs::read_to_string(file).unwrap().replace("odd", "all fine");
     std::fs::write(file, forged).unwrap();
     office.refused("", &["bring", file], "signature does not fit");

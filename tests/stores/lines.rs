@@ -282,8 +282,8 @@ fn suite(url: &str) {
     history.settle();
     let records = 3 + 22_000 + 1;
     history.close();
-    shipped(&once(dir.path(), url, &["--give-up", "120"]));
     child.end();
+    shipped(&once(dir.path(), url, &["--give-up", "120"]));
     let lines = is_whole(dir.path(), url, records);
     std::fs::remove_dir_all(dir.path().join("ship")).unwrap();
     shipped(&once(dir.path(), url, &["--give-up", "120"]));
@@ -304,7 +304,10 @@ fn suite(url: &str) {
     }
     shipped(&finish(child));
     assert_eq!(is_whole(dir.path(), url, records), lines);
-    println!("{lines} lines of {records} records crossed into {url} three times, over {} cuts, and stand there once", proxy.cuts());
+    println!(
+        "{lines} lines of {records} records crossed into {url} three times, over {} cuts, and stand there once",
+        proxy.cuts()
+    );
 }
 
 #[test]

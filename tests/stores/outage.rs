@@ -115,7 +115,8 @@ fn a_gap_that_is_filled_hours_or_days_later_goes_into_the_stream_of_its_day() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["right"], &found["missing"], &found["repaired"]), (&true.into(), &lost.into(), &lost.into()));
     assert_eq!((loki.lines(), lines_are_whole(dir.path(), &loki.url(), 3_004)), (all, all));
-    let days = loki.store.lock().unwrap().streams.keys().filter(|labels| labels.contains("backfill=\"2026-11-2")).count();
+    let days =
+        loki.store.lock().unwrap().streams.keys().filter(|labels| labels.contains("backfill=\"2026-11-2")).count();
     assert!(days > 0);
     println!("{all} lines crossed; {lost} were lost and stand in {days} streams of their days");
 }
@@ -284,8 +285,9 @@ fn both_stores_hold_nothing_of_the_compliance_journal() {
         assert!(text(&output.stderr).contains("it is never shipped"), "{}", text(&output.stderr));
         told += &text(&output.stderr);
     }
-    let dump = server.program("pg_dump").args(["-U", "owner", "-d", "postgres", "-p", &server.port.to_string(), "-h"]);
-    let dump = { dump }.arg(server.sockets()).output().unwrap();
+    let mut dump = server.program("pg_dump");
+    dump.args(["-U", "owner", "-d", "postgres", "-p", &server.port.to_string(), "-h"]).arg(server.sockets());
+    let dump = dump.output().unwrap();
     assert!(dump.status.success() && dump.stdout.len() > 100_000, "{}", text(&dump.stderr));
     told += &text(&dump.stdout);
     for (labels, entries) in &loki.store.lock().unwrap().streams {

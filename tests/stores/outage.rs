@@ -60,6 +60,8 @@ fn both_stores_are_away_for_nine_hours_and_the_backlog_drains() {
     wait_for("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     wait_for("the first part", || every("cursor", 2_003));
     server.stop();
+    // a connection that stands is answered with 503, a new one not at all
+    loki.fail(503, u64::MAX);
     loki.knobs.closed.store(true, Ordering::Relaxed);
     // nine hours of the journal, in three parts, while nobody takes them
     for _ in 0..3 {
@@ -70,6 +72,7 @@ fn both_stores_are_away_for_nine_hours_and_the_backlog_drains() {
     assert!(every("cursor", 2_003) && every("lag_records", 3 * 3 * 1_800), "{}", page());
     assert!(get(port, "/healthz").starts_with("HTTP/1.1 503"));
     server.begin();
+    loki.fail(0, 0);
     loki.knobs.closed.store(false, Ordering::Relaxed);
     history.close();
     let records = 3 + 2_000 + 16_200 + 1;
@@ -150,7 +153,7 @@ fn a_line_to_loki_that_is_cut_at_random_bytes_and_slow() {
     }
     let cuts = proxy.cuts();
     shipped(&finish(child));
-    let lines = lines_are_whole(dir.path(), &loki.url(), 20_004);
+    let lines = lines_are_whole(dir.path(), &url, 20_004);
     assert_eq!(loki.lines(), lines);
     assert!(cuts >= 8, "only {cuts} cuts");
     let again = loki.knobs.again.load(Ordering::Relaxed);

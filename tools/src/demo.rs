@@ -230,6 +230,7 @@ fn start_node(
         watching: false,
         disconnect: None,
         beat: None,
+        surveillance: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

@@ -64,10 +64,12 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// The limits people signed in an earlier run, signatures and all, as the next one takes them over.
+    Adopted = 6,
     /// Who holds which role in compliance, and its terms; in the compliance journal only.
-    Roles = 6,
+    Roles = 7,
     /// The words of a step of a case; in the compliance journal only.
-    Case = 7,
+    Case = 8,
 }
 
 /// One part of a document.

@@ -81,6 +81,16 @@ cells! {
     Doubt Gauge "keel_documents_last_doubt" "What it said to the last: 0 done, else the code of a doubt";
     RiskDrift Gauge "keel_risk_drift_ppb" "Drift of the incremental risk sums against a full recomputation, 1e-9 of the book";
     Sweeps Counter "keel_sweeps_total" "Times everything was cancelled at the venue and it said that nothing is open";
+    SurveilRules Gauge "keel_surveillance_rules" "Rules of surveillance; 0 when it does not run";
+    SurveilAlive Gauge "keel_surveillance_rules_alive" "Of these, rules that have the data they need";
+    SurveilLag Gauge "keel_surveillance_lag_records" "Records on the medium surveillance has not looked at yet";
+    SurveilAlerts Counter "keel_surveillance_alerts_total" "Alerts filed, of whatever rule";
+    SurveilDropped Counter "keel_surveillance_dropped_total" "Rows surveillance forgot for want of room: alerts may be missing";
+    SurveilBeat Gauge "keel_surveillance_heartbeat_timestamp_seconds" "When a synthetic positive of every rule was last played; 0 before the first";
+    SurveilBlind Gauge "keel_surveillance_blind_rules" "Rules whose synthetic positive did not arrive";
+    SurveilListAge Gauge "keel_surveillance_list_age_seconds" "Age of the oldest sanctions list; 0 without any";
+    SurveilRefused Gauge "keel_surveillance_files_refused" "New parameters or lists cannot be read, the old ones stay: 0 no, 1 yes";
+    SurveilBroken Gauge "keel_surveillance_stopped" "Surveillance stopped on an error: 0 no, 1 yes";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 

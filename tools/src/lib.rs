@@ -6,6 +6,7 @@
 pub mod anchors;
 pub mod archive;
 pub mod brake;
+pub mod cases;
 pub mod checkpoint;
 pub mod compliance;
 pub mod config;

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
 use keel_tools::{
-    archive, brake, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc, limits,
-    live, prove, record, replay, retain, risk, tail, top, verify,
+    archive, brake, cases, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc,
+    limits, live, prove, record, replay, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ enum Job {
     Kyc(kyc::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
+    /// Cases: from an alert of surveillance to the report, step by step, signed; for those who hold a role.
+    Cases(cases::Args),
     /// Watch over a node and cancel everything when it falls silent.
     Deadman(deadman::Args),
     /// Play the days that broke others against the brake, and report.
@@ -100,6 +102,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Limits(args) => limits::run(args),
         Job::Kyc(args) => kyc::run(args),
         Job::Keys(args) => keys::run(args),
+        Job::Cases(args) => cases::run(args),
         Job::Deadman(args) => deadman::run(args),
         Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),

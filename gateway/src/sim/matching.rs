@@ -215,7 +215,7 @@ impl Engine {
             link: execution.link.clone(),
         };
         remember(&mut of.log, row);
-        remember(&mut of.executions, execution.clone());
+        of.executed(&execution);
         self.events.push(Event::Execution(account, Box::new(execution)));
     }
 }

@@ -444,8 +444,8 @@ fn index(heading: &Heading, done: &[Done]) -> String {
         "<header><p class=over>keel &middot; reports</p><h1>Reports</h1><p class=span>{} <span class=dim>to</span> {} \
          <span class=dim>UTC</span></p>{}</header><main><section><div class=scroll><table><thead><tr><th>report</th>\
          <th>title</th><th>status</th><th>why not</th></tr></thead><tbody>",
-        html::escaped(&heading.from),
-        html::escaped(&heading.to),
+        html::moment(&heading.from),
+        html::moment(&heading.to),
         html::badge(whole)
     );
     for (spec, incomplete, _) in done {

@@ -41,8 +41,8 @@ pub(super) fn page(sheet: &Sheet, heading: &Heading, reasons: &[String], tables:
         spec.schema,
         escaped(spec.title),
         escaped(spec.about),
-        escaped(&heading.from),
-        escaped(&heading.to),
+        moment(&heading.from),
+        moment(&heading.to),
         badge(reasons.is_empty())
     );
     if spec.restricted {
@@ -157,29 +157,55 @@ fn table(out: &mut String, code: &str, (table, rows, all): &Shown<'_>, csv: bool
     out.push_str("</p>");
     if rows.is_empty() {
         out.push_str("<p class=none>Nothing happened that belongs here.</p>");
+    } else if rows.len() <= FEW && table.columns.len() > MANY {
+        upright(out, table, rows);
     } else {
-        out.push_str("<div class=scroll><table><thead><tr>");
-        for column in table.columns {
-            let class = if column.sort.is_figure() { " class=n" } else { "" };
-            let unit =
-                if column.unit.is_empty() { String::new() } else { format!("<small>{}</small>", escaped(column.unit)) };
-            let _ = write!(
-                out,
-                "<th{class} title=\"{}\">{}{unit}</th>",
-                escaped(column.meaning),
-                escaped(&spaced(column.name))
-            );
-        }
-        out.push_str("</tr></thead><tbody>\n");
-        for row in *rows {
-            out.push_str("<tr>");
-            table.columns.iter().zip(row).for_each(|(column, cell)| out.push_str(&shown(column, cell)));
-            out.push_str("</tr>\n");
-        }
-        out.push_str("</tbody></table></div>");
+        across(out, table, rows);
     }
     columns(out, table.columns);
     out.push_str("</section>\n");
+}
+
+/// Few rows of many columns are shown a column a line: nothing is beyond the edge of the page.
+const FEW: usize = 3;
+const MANY: usize = 10;
+
+fn upright(out: &mut String, table: &Table, rows: &[Vec<Cell>]) {
+    out.push_str("<div class=scroll><table class=upright><tbody>\n");
+    for (at, column) in table.columns.iter().enumerate() {
+        let _ = write!(out, "<tr><th title=\"{}\">{}</th>", escaped(column.meaning), escaped(&spaced(column.name)));
+        rows.iter().filter_map(|row| row.get(at)).for_each(|cell| out.push_str(&shown(column, cell)));
+        let unit = if column.unit == "#" { "" } else { column.unit };
+        let _ = write!(out, "<td class=dim>{}</td></tr>\n", escaped(unit));
+    }
+    out.push_str("</tbody></table></div>");
+}
+
+fn across(out: &mut String, table: &Table, rows: &[Vec<Cell>]) {
+    out.push_str("<div class=scroll><table><thead><tr>");
+    for column in table.columns {
+        let class = if column.sort.is_figure() { " class=n" } else { "" };
+        let unit = if matches!(column.unit, "" | "#") {
+            String::new()
+        } else {
+            format!("<small>{}</small>", escaped(column.unit))
+        };
+        let (meaning, name) = (escaped(column.meaning), escaped(&spaced(column.name)));
+        let _ = write!(out, "<th{class} title=\"{meaning}\">{name}{unit}</th>");
+    }
+    out.push_str("</tr></thead><tbody>\n");
+    for row in rows {
+        out.push_str("<tr>");
+        table.columns.iter().zip(row).for_each(|(column, cell)| out.push_str(&shown(column, cell)));
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div>");
+}
+
+/// A moment without decimals that say nothing.
+pub(super) fn moment(text: &str) -> String {
+    let text = text.trim_end_matches('Z').replace('T', " ");
+    escaped(text.strip_suffix(".000000000").unwrap_or(&text))
 }
 
 fn spaced(name: &str) -> String {
@@ -192,6 +218,7 @@ const LONG: usize = 44;
 fn shown(column: &Column, cell: &Cell) -> String {
     let text = cell.text();
     match cell {
+        Cell::Null if column.sort.is_figure() => "<td class=\"n null\">&ndash;</td>".to_owned(),
         Cell::Null => "<td class=null>&ndash;</td>".to_owned(),
         Cell::Int(_) | Cell::Decimal(_) if column.sort.is_figure() => {
             let sign = if text.starts_with('-') { " neg" } else { "" };

@@ -333,10 +333,8 @@ fn number(value: f64, step: f64) -> String {
 pub(super) fn histogram(values: &[f64], bars: usize) -> Vec<(f64, f64, f64, bool)> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
-    let (Some(first), Some(last)) = (sorted.get(sorted.len() / 200), sorted.get(sorted.len() - 1 - sorted.len() / 200))
-    else {
-        return Vec::new();
-    };
+    let tail = sorted.len() / 200;
+    let (Some(first), Some(last)) = (sorted.get(tail), sorted.iter().rev().nth(tail)) else { return Vec::new() };
     let [low, high] = widened([*first, *last]);
     let edges = ticks(low, high, bars);
     let step = edges.get(1).zip(edges.first()).map_or(1.0, |(b, a)| b - a);

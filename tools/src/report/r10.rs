@@ -304,8 +304,8 @@ impl Cost {
         let symbol = &mut self.symbols[waiting.seat];
         for (mean, px) in core::iter::once((&mut symbol.capture, mid)).chain(symbol.marks.iter_mut().zip(marks)) {
             if let Some(px) = px {
-                mean.gain += way(*px) * qty;
-                mean.value += value;
+                mean.gain = mean.gain.saturating_add(way(*px).saturating_mul(qty));
+                mean.value = mean.value.saturating_add(value);
             }
         }
         capture.into_iter().for_each(|bps| self.captures.push(float(bps)));
@@ -360,8 +360,9 @@ impl Cost {
         if life.outcome == Some(SentOutcome::Wire) {
             self.to_wire.push(float(i128::from(life.ticks) * i128::from(SCALE)) / 1000.0);
         }
-        let market = life.end_volume - life.volume;
-        let share = super::cell::ratio(life.filled * 100, market).filter(|_| market > 0 && life.ended.is_some());
+        let market = life.end_volume.saturating_sub(life.volume);
+        let share =
+            super::cell::ratio(life.filled.saturating_mul(100), market).filter(|_| market > 0 && life.ended.is_some());
         let order = &life.order;
         out.row(
             1,
@@ -438,7 +439,7 @@ impl Cost {
                     d,
                     steps(super::cell::ratio(of.value, of.qty)),
                     steps(super::cell::ratio(of.market_value, of.market_qty)),
-                    steps(super::cell::ratio(of.qty * 100, of.market_qty)),
+                    steps(super::cell::ratio(of.qty.saturating_mul(100), of.market_qty)),
                     Cell::Null,
                     world.name.clone().into(),
                 ],
@@ -543,20 +544,20 @@ impl Costs {
         let (way, scale) = (sign(life.order.side), i128::from(SCALE));
         let qty = i128::from(life.order.qty.raw());
         // toward zero, once for each sum: delay and impact add up to their sum exactly
-        let filled = way * (life.value - arrival * life.filled) / scale;
+        let against = way * life.value.saturating_sub(arrival.saturating_mul(life.filled));
+        let filled = against / scale;
         let delay = match (life.filled, life.ack_mid) {
             (0, _) => Some(0),
-            (_, Some(mid)) => Some(way * (i128::from(mid.raw()) - arrival) * life.filled / scale),
+            (_, Some(mid)) => Some((way * (i128::from(mid.raw()) - arrival)).saturating_mul(life.filled) / scale),
             _ => None,
         };
         let left = (qty - life.filled).max(0);
         let opportunity = match (left, life.end_mid) {
             (0, _) => Some(0),
-            (_, Some(mid)) => Some(way * (i128::from(mid.raw()) - arrival) * left / scale),
+            (_, Some(mid)) => Some((way * (i128::from(mid.raw()) - arrival)).saturating_mul(left) / scale),
             _ => None,
         };
-        let slippage =
-            (life.filled != 0).then(|| bps(way * (life.value - arrival * life.filled), arrival * life.filled));
+        let slippage = (life.filled != 0).then(|| bps(against, arrival.saturating_mul(life.filled)));
         Self {
             paper: Some(arrival * qty / scale),
             delay,

@@ -508,3 +508,22 @@ fn backtest_row(window: usize, basis: &str, days: &[Day], tail: u32) -> Vec<Cell
 pub(super) fn date(day: u64) -> String {
     crate::moment::utc(Wall::from_nanos(day.saturating_mul(DAY))).get(..10).unwrap_or("").to_owned()
 }
+
+#[cfg(test)]
+impl Risk {
+    /// Days as they would have been noted: whole or not, forecast, profit in whole USDT.
+    pub(super) fn push_days(&mut self, days: &[(bool, f64, i64)]) {
+        for (day, (whole, var, pnl)) in (0..).zip(days) {
+            let pnl = Some(i128::from(*pnl) * i128::from(keel_core::units::SCALE));
+            let forecast = Some((*var, 1.2 * *var));
+            self.days.push(Past { day, whole: *whole, forecast, actual: pnl, hypothetical: pnl });
+        }
+    }
+
+    /// Judges them.
+    pub(super) fn judge(&self, out: &mut Sheet) -> Result<()> {
+        self.backtests(TAIL_BPS, out)?;
+        self.plot(out);
+        Ok(())
+    }
+}

@@ -27,6 +27,7 @@ pub mod node;
 pub mod prove;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod retain;
 pub mod risk;
 #[cfg(feature = "ship")]

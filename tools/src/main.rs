@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use keel_tools::ship;
 use keel_tools::{
     archive, brake, cases, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc,
-    limits, live, prove, record, replay, retain, risk, tail, top, verify,
+    limits, live, prove, record, replay, report, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ enum Job {
     Prove(prove::Args),
     /// Write a journal's records as tables: Parquet or CSV, a file for each kind.
     Export(export::Args),
+    /// Write reports of a day: blotter, audit trail, decisions, limits, profit, risk, brake, execution cost, attestation.
+    Report(report::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
     /// Keep a journal by a schedule: compress, copy, delete what is old enough.
@@ -117,6 +119,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
         Job::Export(args) => export::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Report(args) => report::run(args),
         Job::Archive(args) => archive::run(args),
         Job::Retain(args) => retain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Hold(args) => retain::hold(args),

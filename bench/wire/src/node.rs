@@ -144,6 +144,7 @@ fn setup(args: &Args, data_dir: PathBuf) -> Result<Setup> {
         watching: false,
         disconnect: None,
         beat: None,
+        surveillance: None,
         http: args.http,
         pace: Pace::Real,
         config: [0; 32],

@@ -165,6 +165,7 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         watching: false,
         disconnect: None,
         beat: None,
+        surveillance: None,
         config: [0; 32],
     }
 }

@@ -143,6 +143,7 @@ fn setup(args: &Args, data_dir: PathBuf) -> Result<Setup> {
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
         surveillance: None,
         http: args.http,

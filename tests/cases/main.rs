@@ -9,6 +9,7 @@ mod brake;
 mod casework;
 mod deadman;
 mod demo;
+mod flows;
 mod incidents;
 mod input;
 mod journal;

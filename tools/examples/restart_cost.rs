@@ -166,6 +166,8 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         watching: false,
         disconnect: None,
         beat: None,
+        terms: None,
+        surveillance: None,
         config: [0; 32],
     }
 }

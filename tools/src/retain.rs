@@ -313,6 +313,9 @@ mod tests {
             consistency: None,
             old: None,
             anchors: Some(kept.into()),
+            against_postgres: None,
+            against_loki: None,
+            login: crate::anchors::Login::default(),
             key: Some(public),
             json: false,
         };

@@ -4,13 +4,15 @@
 //! end, orders included, before the next one is looked at.
 
 use super::beat::{Beat, Heart, State};
-use super::board::{Board, Cell};
+use super::board::{Board, Cell, UNKNOWN};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, CommandKind, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::event::{
+    Command, CommandKind, Document, ExecEvent, Flow, MarketEvent, Op, Record, Sent, SentOutcome, Standing, Timer,
+};
 use keel_core::ids::{ClientId, InstrumentId, Seq, Text};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
@@ -82,6 +84,10 @@ pub enum Petition {
     Command(Command),
     /// A part of something signed.
     Document(Document),
+    /// Money moved at the venue.
+    Flow(Flow),
+    /// What the account is to the venue.
+    Standing(Standing),
 }
 
 /// Where its facts come from and its orders go.
@@ -91,8 +97,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From those who run the node, from the front door, and from surveillance.
-    pub command: [Consumer<Petition>; 3],
+    /// From those who run the node, from the front door, from surveillance, and from the teller.
+    pub command: [Consumer<Petition>; 4],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -266,6 +272,7 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Doubt, gate.answered().1 as u64),
             (Cell::RiskDrift, ppb(gate.drift())),
             (Cell::Answered, gate.answered().0),
+            (Cell::KycBreaches, gate.kyc().map_or(0, |found| found.bits().into())),
         ] {
             self.board.set(cell, value);
         }
@@ -277,8 +284,19 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Drawdown, worth.drawdown),
             (Cell::InitialMargin, worth.initial_margin),
             (Cell::MaintenanceMargin, worth.maintenance_margin),
+            (Cell::StressLimit, gate.limits().max_stress),
         ] {
             self.board.set(cell, value.raw().cast_unsigned());
+        }
+        let (measured, tail) = (gate.measured(), gate.limits().tail);
+        for (cell, value) in [
+            (Cell::ValueAtRisk, measured.risk.map(|risk| risk.var)),
+            (Cell::Shortfall, measured.risk.map(|risk| risk.es)),
+            (Cell::Stress, measured.stress),
+            (Cell::ValueAtRiskLimit, tail.map(|tail| tail.max_loss.to_f64())),
+            (Cell::ShortfallLimit, tail.map(|tail| tail.max_shortfall.to_f64())),
+        ] {
+            self.board.set(cell, value.map_or(UNKNOWN, usdt).cast_unsigned());
         }
         for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
             let row = self.board.row(index);
@@ -292,6 +310,12 @@ impl<S: Strategy> EngineAgent<S> {
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }
+}
+
+/// Money in steps of 1e-8; what is no number is not known.
+#[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+fn usdt(value: f64) -> i64 {
+    if value.is_nan() { UNKNOWN } else { (value * 1e8) as i64 }
 }
 
 /// A share in 1e-9; one that is no number is the largest there is.
@@ -318,6 +342,8 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             match &petition {
                 Petition::Command(command) => self.take(now, Input::Command(command)),
                 Petition::Document(document) => self.take(now, Input::Document(document)),
+                Petition::Flow(flow) => self.take(now, Input::Flow(flow)),
+                Petition::Standing(standing) => self.take(now, Input::Standing(standing)),
             };
             work += 1;
         }

@@ -19,14 +19,17 @@ use super::journal::JournalAgent;
 use super::lockstep::Quiescence;
 use super::meter::{Hop, LiveHops, Meter};
 use super::metrics::Exporter;
+use super::money::{Known, Teller, Terms};
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Answered, Asked as Question, Client, Courier};
 use super::scout::{Findings, Scout};
+use super::surveil::SurveilAgent;
 use super::takeover::{self, Takeover};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
+use crate::compliance::terms::Files;
 use anyhow::{Context, Result, bail};
 use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
@@ -49,8 +52,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
-/// Slots of the market ring: about a second of a busy market for every instrument.
+/// Slots of the market ring between two threads: about a second of a busy market for every instrument.
 const MARKET_RING: usize = 8192;
+/// The same on one thread, where the engine empties it after each frame: the largest frame several times over, and small
+/// enough to stay near the CPU.
+const MARKET_RING_SHARED: usize = 1024;
 /// Slots of the exec ring.
 const EXEC_RING: usize = 4096;
 /// Slots of the order ring: every order that may be open, once.
@@ -127,8 +133,12 @@ pub struct Setup {
     pub watching: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
+    /// What money and which account are watched by; `None` watches neither.
+    pub terms: Option<Terms>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
+    /// What surveillance watches by; `None` runs none.
+    pub surveillance: Option<Files>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -204,9 +214,10 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         guarded: venue.guarded,
         beat,
     };
-    let (ends, gauges) = rings();
+    let (ends, gauges) = rings(&setup.plan);
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
+    let teller = common.teller(&client, ends.told)?;
     let door = Door::open(&setup.data_dir, ends.knock, Arc::clone(&common.board))?;
     let door = door.unless(account::require(&venue.findings).err());
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
@@ -218,6 +229,10 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
     let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
     aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    if let Some(files) = setup.surveillance.clone() {
+        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?));
+    }
+    aside.extend(teller.map(|teller| Box::new(teller) as Box<dyn Part>));
     aside.push(Box::new(Courier::new(client, ends.asked, ends.answered)));
 
     let stop = Stop::default();
@@ -267,16 +282,21 @@ struct Ends {
     orders: orders::Rings,
     command: Producer<Petition>,
     knock: Producer<Petition>,
+    alarm: Producer<Petition>,
+    told: Producer<Petition>,
     asked: Consumer<Question>,
     answered: Producer<Answered>,
 }
 
-fn rings() -> (Ends, [(&'static str, Gauge); 7]) {
-    let (market, market_in, market_gauge) = ring(MARKET_RING);
+fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 9]) {
+    let shared = plan.share("feed", "engine");
+    let (market, market_in, market_gauge) = ring(if shared { MARKET_RING_SHARED } else { MARKET_RING });
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
+    let (alarm, alarm_in, alarm_gauge) = ring(COMMAND_RING);
+    let (told, told_in, told_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -285,12 +305,15 @@ fn rings() -> (Ends, [(&'static str, Gauge); 7]) {
         ("order", order_gauge),
         ("command", command_gauge),
         ("door", knock_gauge),
+        ("surveillance", alarm_gauge),
+        ("teller", told_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    let engine = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
+    let engine =
+        engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in, told_in], order };
     let orders = orders::Rings { order: order_in, exec, asked, answered: answered_in };
-    (Ends { market, engine, orders, command, knock, asked: asked_in, answered }, gauges)
+    (Ends { market, engine, orders, command, knock, alarm, told, asked: asked_in, answered }, gauges)
 }
 
 impl Common<'_> {
@@ -322,6 +345,20 @@ impl Common<'_> {
     fn scout(&self, client: &Client) -> Option<Scout> {
         let (rounds, findings) = (self.setup.lines.rounds?, Arc::clone(&self.findings));
         Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
+    }
+
+    /// Who asks the venue for money and the account, when anyone does. The account is read here and now.
+    fn teller(&self, client: &Client, told: Producer<Petition>) -> Result<Option<Teller>> {
+        let (Some(terms), Pace::Real) = (self.setup.terms.clone(), &self.setup.pace) else { return Ok(None) };
+        let (known, bound) = (Known::read(&self.setup.data_dir)?, terms.policy.is_some() && !self.setup.watching);
+        let (signer, board) = (self.setup.signer.clone(), Arc::clone(&self.board));
+        let mut teller = Teller::new(client.clone(), signer, terms, known, told, board);
+        match teller.begin(self.taken.begun) {
+            Err(why) if bound => return Err(why),
+            Err(why) => tracing::warn!("{why:#}; asked again"),
+            Ok(()) => {}
+        }
+        Ok(Some(teller))
     }
 
     fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
@@ -454,7 +491,8 @@ impl Running {
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };
         let now = self.clock.now();
         let open_orders = u32::try_from(report.open_orders).unwrap_or(u32::MAX);
-        let last = Ended { mono: now.mono, wall: now.wall, open_orders, pad: 0 };
+        let unrecorded = u32::try_from(report.counts.unrecorded).unwrap_or(u32::MAX);
+        let last = Ended { mono: now.mono, wall: now.wall, open_orders, unrecorded };
         writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
         report.records = writer.head().0;
         keeper.finish(writer).context("closing the journal")?;

@@ -13,7 +13,7 @@
 use crate::desk::{Desk, View};
 use crate::event::{
     Command, CommandKind, Difference, Document, ExecEvent, Fill, Flow, Kind, MarketEvent, NotSized, Op, Order, Record,
-    Standing, Timer,
+    Side, Standing, Timer,
 };
 use crate::ids::{ClientId, InstrumentId, Seq};
 use crate::instrument::Instruments;
@@ -28,6 +28,9 @@ use std::collections::VecDeque;
 pub const BEAT: u64 = 100_000_000;
 /// Nanoseconds of silence after which an order counts as `Unknown`.
 pub const SILENCE: u64 = 2_000_000_000;
+
+/// Levels of each side a rehearsal looks at.
+const NEAR: usize = 10;
 
 /// One fact for the engine.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +173,24 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             Input::Timer(_) => self.timer(now, cause),
         }
         self.heed(now, cause);
+    }
+
+    /// Walks the way of an order on one instrument without going it: for moments in which nothing happens, so that the
+    /// way is not cold when something does. Nothing is decided, counted or recorded.
+    pub fn rehearse(&mut self, now: Now, on: InstrumentId) {
+        self.log.ready();
+        let Some(seat) = self.desk.seat(on) else { return };
+        let Some(touch) = seat.touch() else { return };
+        for side in [Side::Buy, Side::Sell] {
+            core::hint::black_box(
+                seat.book().levels(side).take(NEAR).map(|level| level.qty.raw()).fold(0, i64::wrapping_add),
+            );
+        }
+        let wish = Wish::Take { side: Side::Buy, limit: touch.bid.px, reduce: false };
+        if let Ok(order) = self.sizing.size(&wish, seat, None) {
+            let context = Context { touch: Some(touch), working: None, log: self.log.health() };
+            self.gate.rehearse(now, &order, &context);
+        }
     }
 
     /// The next order to send.

@@ -445,6 +445,15 @@ impl permit::Gate for Gate {
     type Refused = Refused;
     type Notice = Notice;
 
+    fn rehearse(&self, now: Now, order: &Order, context: &Context<'_>) {
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        if let Ok(question) = Question::new(self, now, order, context) {
+            question.describe(&mut decision);
+            question.answer(&mut decision);
+        }
+        core::hint::black_box(&decision);
+    }
+
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
         let decision = self.weigh(now, order, context);
         if decision.first != Refusal::None {

@@ -81,6 +81,7 @@ pub mod refusal;
 pub mod register;
 pub mod sizing;
 pub mod stress;
+pub mod surveil;
 pub mod throwaway;
 mod traffic;
 pub mod trips;

@@ -18,5 +18,6 @@ mod knight;
 mod measured;
 mod replay;
 mod rooms;
+mod surveil;
 mod tidy;
 mod world;

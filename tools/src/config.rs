@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 
+use crate::compliance::terms::Files;
 use crate::node::feed::Lines;
 use crate::node::money::Terms;
 use crate::node::plan::Plan;
@@ -66,6 +67,8 @@ pub struct Config {
     pub flows: Flows,
     /// Who the account belongs to, and what it has to be.
     pub kyc: Option<Kyc>,
+    /// Surveillance; without this section none runs.
+    pub surveillance: Option<Surveillance>,
     /// The second process, which cancels everything when this one falls silent.
     pub deadman: Option<Deadman>,
 }
@@ -281,6 +284,24 @@ impl Account {
             margin_mode: self.margin_mode.clone().unwrap_or(usual.margin_mode),
             max_clock_ms: self.max_clock_ms.unwrap_or(usual.max_clock_ms),
         }
+    }
+}
+
+/// Surveillance: what it watches by.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Surveillance {
+    /// Parameters and declarations; those of deploy/surveillance.toml when absent.
+    pub parameters: Option<PathBuf>,
+    /// Directory of the sanctions lists in force (`keel sanctions load`); none when absent.
+    pub lists: Option<PathBuf>,
+}
+
+impl Surveillance {
+    /// As the agent takes it.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files { parameters: self.parameters.clone(), lists: self.lists.clone() }
     }
 }
 

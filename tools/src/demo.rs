@@ -231,6 +231,7 @@ fn start_node(
         disconnect: None,
         terms: None,
         beat: None,
+        surveillance: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

@@ -361,7 +361,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Resumed => plain!(Resumed; last_fill balance moved high run holdings orders seen known clean),
         Kind::Alert => {
             plain!(Alert; at mono rule version gravity synthetic subject key instrument measured limit amount
-            count window evidence parameters)
+            count window evidence parameters list list_digest)
         }
         Kind::Seal => None,
     }

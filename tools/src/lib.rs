@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod brake;
 pub mod checkpoint;
+pub mod compliance;
 pub mod config;
 pub mod deadman;
 pub mod decode;

@@ -7,7 +7,7 @@
 //! its orders agent strike a heartbeat beside the journal, for `keel deadman`. Ctrl-C or SIGTERM cancels every open order
 //! and ends with the summary.
 
-use crate::config::{Config, notional};
+use crate::config::{Config, Surveillance, notional};
 use crate::deadman::BEAT;
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
@@ -139,6 +139,7 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         disconnect: config.account.disconnect_seconds,
         terms: Some(config.terms()?),
         beat: Some(config.node.data_dir.join(BEAT)),
+        surveillance: config.surveillance.as_ref().map(Surveillance::files),
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }

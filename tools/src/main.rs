@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
 use keel_tools::{
-    archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, kyc, limits, live,
-    prove, record, replay, retain, risk, tail, top, verify,
+    archive, brake, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc, limits,
+    live, prove, record, replay, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,6 +49,10 @@ enum Job {
     Explain(explain::Args),
     /// Watch a running node on one screen: links, brake, hops, rings, books, positions.
     Top(top::Args),
+    /// The rules of surveillance over a journal: alerts, and which rules are without data.
+    Surveil(compliance::surveil::Args),
+    /// Sanctions lists: take them in, ask them.
+    Sanctions(compliance::sanctions::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -103,6 +107,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
         Job::Explain(args) => explain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Top(args) => top::run(args),
+        Job::Surveil(args) => compliance::surveil::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Sanctions(args) => compliance::sanctions::run(args),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

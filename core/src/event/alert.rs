@@ -104,6 +104,10 @@ pub struct Alert {
     pub evidence: [Seq; EVIDENCE],
     /// SHA-256 of the parameters and lists it was found with.
     pub parameters: [u8; 32],
+    /// SHA-256 of the list behind it; zero when none is.
+    pub list_digest: [u8; 32],
+    /// The list behind it, its version and the entry, `ofac:2026-11-20:36`; empty when none is.
+    pub list: Text<63>,
     /// Whose: the account's UID.
     pub subject: Text<31>,
     /// What it turned on: an address, a coin, an order's id.
@@ -121,5 +125,5 @@ pub struct Alert {
 }
 
 record! {
-    Alert => Alert, 384;
+    Alert => Alert, 480;
 }

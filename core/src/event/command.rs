@@ -64,8 +64,10 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// The limits people signed in an earlier run, signatures and all, as the next one takes them over.
+    Adopted = 6,
     /// What the account, its owner and its key have to be.
-    Kyc = 6,
+    Kyc = 7,
 }
 
 /// One part of a document.

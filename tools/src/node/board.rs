@@ -92,6 +92,16 @@ cells! {
     FlowUniversalAt Gauge "keel_flow_universal_transfers_polled_seconds" "When universal transfers were last read to their end, unix time; 0 never";
     StandingAt Gauge "keel_standing_polled_seconds" "When the account and its key were last read, unix time; 0 never";
     KycBreaches Gauge "keel_kyc_breaches" "Ways in which the account is not what the registry says: one bit a breach; 0 none";
+    SurveilRules Gauge "keel_surveillance_rules" "Rules of surveillance; 0 when it does not run";
+    SurveilAlive Gauge "keel_surveillance_rules_alive" "Of these, rules that have the data they need";
+    SurveilLag Gauge "keel_surveillance_lag_records" "Records on the medium surveillance has not looked at yet";
+    SurveilAlerts Counter "keel_surveillance_alerts_total" "Alerts filed, of whatever rule";
+    SurveilDropped Counter "keel_surveillance_dropped_total" "Rows surveillance forgot for want of room: alerts may be missing";
+    SurveilBeat Gauge "keel_surveillance_heartbeat_timestamp_seconds" "When a synthetic positive of every rule was last played; 0 before the first";
+    SurveilBlind Gauge "keel_surveillance_blind_rules" "Rules whose synthetic positive did not arrive";
+    SurveilListAge Gauge "keel_surveillance_list_age_seconds" "Age of the oldest sanctions list; 0 without any";
+    SurveilRefused Gauge "keel_surveillance_files_refused" "New parameters or lists cannot be read, the old ones stay: 0 no, 1 yes";
+    SurveilBroken Gauge "keel_surveillance_stopped" "Surveillance stopped on an error: 0 no, 1 yes";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 

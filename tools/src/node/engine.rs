@@ -13,7 +13,7 @@ use keel_core::engine::{Engine, Input};
 use keel_core::event::{
     Command, CommandKind, Document, ExecEvent, Flow, MarketEvent, Op, Record, Sent, SentOutcome, Standing, Timer,
 };
-use keel_core::ids::{ClientId, Seq, Text};
+use keel_core::ids::{ClientId, InstrumentId, Seq, Text};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
 use keel_core::strategy::Strategy;
@@ -25,7 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Facts of one kind taken in one round, so that no ring starves the others.
-const BURST: usize = 64;
+const BURST: usize = 256;
+/// Rounds without work between two rehearsals: some ten microseconds.
+const REHEARSE_EVERY: u32 = 32;
 
 /// The journal with a stopwatch around each decision.
 #[derive(Debug)]
@@ -61,6 +63,11 @@ impl Log for TimedLog {
         recorded
     }
 
+    fn ready(&mut self) {
+        self.meter.settle();
+        self.writer.ready();
+    }
+
     fn health(&self) -> LogHealth {
         self.writer.health()
     }
@@ -90,8 +97,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From those who run the node, from the front door, and from the teller.
-    pub command: [Consumer<Petition>; 3],
+    /// From those who run the node, from the front door, from surveillance, and from the teller.
+    pub command: [Consumer<Petition>; 4],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -114,6 +121,8 @@ pub struct EngineAgent<S> {
     beat: Option<Arc<Beat>>,
     halted_by_watcher: bool,
     at_work: bool,
+    /// Rounds without work since the last one with some.
+    idle: u32,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -142,6 +151,23 @@ impl<S: Strategy> EngineAgent<S> {
             beat: None,
             halted_by_watcher: false,
             at_work: false,
+            idle: 0,
+        }
+    }
+
+    /// Nothing happened this round: what was put off is done, and the way of an order is kept warm, one instrument after
+    /// the other.
+    fn rest(&mut self, now: Now) {
+        if std::mem::take(&mut self.unpublished) {
+            self.publish();
+            for meter in [&mut self.queue, &mut self.decide, &mut self.absorb] {
+                meter.settle();
+            }
+        }
+        self.idle = self.idle.wrapping_add(1);
+        if self.idle.is_multiple_of(REHEARSE_EVERY) {
+            let turn = (self.idle / REHEARSE_EVERY) as usize % self.engine.desk().seats().len().max(1);
+            self.engine.rehearse(now, InstrumentId(u16::try_from(turn).unwrap_or(0)));
         }
     }
 
@@ -295,8 +321,7 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             work += 1;
         }
         for _ in 0..BURST {
-            let [own, door, teller] = &mut self.rings.command;
-            let Some(petition) = own.pop().or_else(|| door.pop()).or_else(|| teller.pop()) else { break };
+            let Some(petition) = self.rings.command.iter_mut().find_map(Consumer::pop) else { break };
             match &petition {
                 Petition::Command(command) => self.take(now, Input::Command(command)),
                 Petition::Document(document) => self.take(now, Input::Document(document)),
@@ -314,8 +339,8 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         self.tell_turned_away(now);
         work += self.sweep();
         self.board.add(Cell::HotRounds, 1);
-        if work == 0 && std::mem::take(&mut self.unpublished) {
-            self.publish();
+        if work == 0 {
+            self.rest(now);
         }
         self.unpublished |= work > 0;
         work

@@ -155,7 +155,9 @@ mod tests {
         board.set(Cell::Moved, (-50_000_000i64).cast_unsigned());
         board.row(0).distance.store(12_000_000, Ordering::Release);
         board.row(0).position.store(150_000_000, Ordering::Release);
-        Meter::new(Hop::Decide, &hops).record(1_500);
+        let mut meter = Meter::new(Hop::Decide, &hops);
+        meter.record(1_500);
+        meter.settle();
         let page = Exporter::new(board, hops).render();
         for line in [
             "# TYPE keel_engine_approved_total counter",

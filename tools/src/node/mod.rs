@@ -31,6 +31,8 @@ pub mod run;
 pub mod scenarios;
 pub mod scout;
 mod stamp;
+pub mod surveil;
+pub mod takeover;
 pub mod thread;
 pub mod wire;
 

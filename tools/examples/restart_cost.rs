@@ -164,6 +164,8 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
+        surveillance: None,
         beat: None,
         config: [0; 32],
     }

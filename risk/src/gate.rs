@@ -26,7 +26,7 @@ use crate::petition;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Cause, Level, Readings, Trips};
-use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
+use crate::var::{Measured, Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
 use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
@@ -79,6 +79,7 @@ pub struct Gate {
     profits: Vec<i64>,
     pub(crate) trips: Trips,
     readings: Readings,
+    measured: Measured,
     drift: f64,
     next_check: Mono,
     /// When the brake last looked; `None` before its first look.
@@ -161,6 +162,7 @@ impl Gate {
             profits: vec![0; count],
             trips: Trips::default(),
             readings: Readings::default(),
+            measured: Measured::default(),
             drift: 0.0,
             next_check: Mono::default(),
             beat: None,
@@ -237,6 +239,12 @@ impl Gate {
     #[must_use]
     pub const fn drift(&self) -> f64 {
         self.drift
+    }
+
+    /// Value at risk, shortfall and stress at the last look, once an interval.
+    #[must_use]
+    pub const fn measured(&self) -> Measured {
+        self.measured
     }
 
     /// What the brake trips by.
@@ -335,7 +343,9 @@ impl Gate {
         self.readings.value_at_risk =
             risk.map(|(risk, tail)| share(risk.var, tail.max_loss).max(share(risk.es, tail.max_shortfall)));
         let still = Shock { instrument: InstrumentId(0), value: 0.0, cost: 0.0 };
-        self.readings.stress = Some(share(self.stress.worst_loss(still), self.limits.max_stress));
+        let stress = self.stress.worst_loss(still);
+        self.readings.stress = Some(share(stress, self.limits.max_stress));
+        self.measured = Measured { risk: risk.map(|(risk, _)| risk), stress: Some(stress) };
         let wallet = self.wallet.map(|wallet| (wallet.maintenance_margin.raw(), wallet.equity.raw()));
         // equity that is gone is all margin, not none
         self.readings.margin = wallet.map(|(margin, equity)| of(margin.into(), equity.into()).unwrap_or(i64::MAX));

@@ -58,6 +58,7 @@
 
 pub mod backtest;
 pub mod brake;
+pub mod cases;
 mod checks;
 pub mod consent;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod allocation;
 mod brake;
+mod casework;
 mod deadman;
 mod demo;
 mod flows;

@@ -138,6 +138,7 @@ fn instruments() -> Instruments {
 fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
     let nowhere = || "wss://localhost:1".to_owned();
     Setup {
+        surveillance: None,
         venue: Venue {
             rest: "https://localhost:1".to_owned(),
             public: nowhere(),
@@ -164,9 +165,9 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         policy: None,
         watching: false,
         disconnect: None,
+        beat: None,
         terms: None,
         surveillance: None,
-        beat: None,
         config: [0; 32],
     }
 }

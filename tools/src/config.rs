@@ -101,9 +101,6 @@ pub struct Venue {
     pub trade: String,
     /// PEM file of the only authority to trust; the web's roots when absent.
     pub authority: Option<PathBuf>,
-    /// How old a request may be when it arrives, milliseconds.
-    #[serde(default = "default_window")]
-    pub recv_window_ms: u64,
 }
 
 /// Where the two halves of the key are found.
@@ -169,6 +166,19 @@ pub struct Feed {
 pub struct Journal {
     /// Size of one segment, MiB.
     pub segment_mib: u64,
+    /// When an order may leave: see [`Durability`].
+    pub durability: Durability,
+}
+
+/// What the loss of the host may cost.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Records of the last moments, at most those above the durable watermark.
+    #[default]
+    Window,
+    /// No decision: each waits for the medium before its order leaves.
+    Sync,
 }
 
 /// The listener.
@@ -314,10 +324,6 @@ fn default_slice() -> Decimal {
     5_000.into()
 }
 
-fn default_window() -> u64 {
-    5_000
-}
-
 fn default_plan() -> String {
     "feed+engine+orders | journal+http".to_owned()
 }
@@ -330,7 +336,7 @@ impl Default for Feed {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_mib: 64 }
+        Self { segment_mib: 64, durability: Durability::default() }
     }
 }
 
@@ -371,11 +377,10 @@ impl Config {
     /// Are all values within their ranges?
     pub fn check(&self) -> Result<()> {
         let usdt = |name, value: Decimal, most: i64| within(name, value, Decimal::ONE, most.into(), "USDT");
-        within("venue.recv_window_ms", self.venue.recv_window_ms, 100, 60_000, "ms")?;
         within("feed.connections", self.feed.connections, 1, 2, "connections")?;
         within("feed.clock_seconds", self.feed.clock_seconds, 1, 3_600, "s")?;
         within("feed.refresh_minutes", self.feed.refresh_minutes, 1, 1_440, "minutes")?;
-        within("journal.segment_mib", self.journal.segment_mib, 1, 4_096, "MiB")?;
+        within("journal.segment_mib", self.journal.segment_mib, 1, keel_journal::segment::MAX_BYTES >> 20, "MiB")?;
         within("quoter.patience_ms", self.quoter.patience_ms, 1, 60_000, "ms")?;
         within("quoter.penance_ms", self.quoter.penance_ms, 1, 60_000, "ms")?;
         within("quoter.tolerance_ticks", self.quoter.tolerance_ticks, 0, 10_000, "ticks")?;
@@ -529,10 +534,13 @@ mod tests {
         let rows = [
             ("", ""),
             ("[http]\nlisten = \"nowhere\"", "listen"),
-            ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 4096 MiB"),
+            ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 2048 MiB"),
             ("[feed]\nconnections = 3", "feed.connections is 3; it must be between 1 and 2 connections"),
             ("[feed]\nrefresh_minutes = 0", "feed.refresh_minutes is 0"),
             ("[feed]\nconnections = 2\nstatus = \"ws://127.0.0.1:1/v5/public/misc/status\"", ""),
+            ("[journal]\nsegment_mib = 4096", "journal.segment_mib is 4096; it must be between 1 and 2048 MiB"),
+            ("[journal]\ndurability = \"sync\"", ""),
+            ("[journal]\ndurability = \"maybe\"", "unknown variant `maybe`"),
             ("[journal]\nsegments = 3", "unknown field `segments`"),
             ("[quoter]\nalarm_permille = 2000", "quoter.alarm_permille is 2000"),
             ("[sizing]\nclip_usdt = 0", "sizing.clip_usdt is 0"),

@@ -3,8 +3,10 @@
 //! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
+pub mod anchors;
 pub mod archive;
 pub mod brake;
+pub mod cases;
 pub mod checkpoint;
 pub mod compliance;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod node;
 pub mod prove;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod retain;
 pub mod risk;
 #[cfg(feature = "ship")]

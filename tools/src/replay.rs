@@ -11,6 +11,7 @@
 
 pub mod follow;
 pub mod page;
+mod refused;
 pub mod story;
 pub mod whatif;
 
@@ -102,8 +103,8 @@ pub fn tell(args: &Args, out: &mut impl Write) -> Result<()> {
     } else {
         runs.iter().try_for_each(|told| told.print(args, out))?;
     }
-    match runs.iter().find_map(Told::failure) {
-        Some(why) => bail!("{why}"),
+    match runs.iter().find_map(|told| Some((told.failure()?, told.run))) {
+        Some((why, run)) => bail!("{why}{}", refused::because(&args.dir, run)?),
         None if runs.is_empty() => bail!("there is no run to replay"),
         None => Ok(()),
     }

@@ -68,6 +68,10 @@ pub enum DocumentKind {
     Adopted = 6,
     /// What the account, its owner and its key have to be.
     Kyc = 7,
+    /// Who holds which role in compliance, and its terms; in the compliance journal only.
+    Roles = 8,
+    /// The words of a step of a case; in the compliance journal only.
+    Case = 9,
 }
 
 /// One part of a document.

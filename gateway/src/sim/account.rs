@@ -5,6 +5,7 @@
 
 use super::money::{Address, Movement};
 use super::order::{Execution, Exits, Order};
+use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -121,6 +122,40 @@ pub(super) struct LogRow {
     pub(super) coin: String,
 }
 
+/// What one symbol brought an account since ever: the venue's own sums, whatever of its rows it still keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) fills: u64,
+    pub(super) maker_fills: u64,
+    pub(super) bought: Qty,
+    pub(super) sold: Qty,
+    pub(super) value: Notional,
+    pub(super) fees: Notional,
+    pub(super) gains: Notional,
+    pub(super) fundings: u64,
+    pub(super) funding: Notional,
+}
+
+impl Tally {
+    /// Takes in an execution: a trade, or funding.
+    pub(super) fn add(&mut self, execution: &Execution) {
+        if execution.what == "Funding" {
+            self.fundings += 1;
+            self.funding += execution.fee;
+            return;
+        }
+        self.fills += 1;
+        self.maker_fills += u64::from(execution.maker);
+        match execution.side {
+            Side::Buy => self.bought += execution.qty,
+            Side::Sell => self.sold += execution.qty,
+        }
+        self.value += execution.value;
+        self.fees += execution.fee;
+        self.gains += execution.pnl;
+    }
+}
+
 /// One trading account.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
@@ -145,6 +180,8 @@ pub(super) struct Account {
     pub(super) coins: BTreeMap<String, i64>,
     pub(super) fund: BTreeMap<String, i64>,
     pub(super) book: Vec<Address>,
+    /// By symbol.
+    pub(super) tallies: BTreeMap<usize, Tally>,
     /// Hundredths, by symbol: of what buys open, of what sells open.
     pub(super) leverage: Vec<[u32; 2]>,
     /// Margin is by position, not by account.
@@ -180,6 +217,7 @@ impl Account {
             coins: BTreeMap::new(),
             fund: BTreeMap::new(),
             book: Vec::new(),
+            tallies: BTreeMap::new(),
             leverage: vec![[1_000; 2]; symbols],
             isolated: false,
             hedge: vec![false; symbols],
@@ -192,6 +230,14 @@ impl Account {
 
     pub(super) fn position(&self, symbol: usize, idx: u8) -> Position {
         self.positions.get(&(symbol, idx)).cloned().unwrap_or(Position { seq: -1, ..Position::default() })
+    }
+
+    /// Keeps an execution, and its part in the sums.
+    pub(super) fn executed(&mut self, execution: &Execution) {
+        if !self.house {
+            self.tallies.entry(execution.symbol).or_default().add(execution);
+        }
+        remember(&mut self.executions, execution.clone());
     }
 
     /// Files a finished order; the oldest one is forgotten when the history is full, its link with it.

@@ -200,7 +200,7 @@ impl Engine {
             create_type: "",
             stop_type: "",
         };
-        remember(&mut of.executions, execution.clone());
+        of.executed(&execution);
         self.events.push(Event::Execution(account, Box::new(execution)));
         self.after(account, symbol, idx, true);
     }

@@ -216,7 +216,7 @@ impl Engine {
             coin: "USDT".to_owned(),
         };
         remember(&mut of.log, row);
-        remember(&mut of.executions, execution.clone());
+        of.executed(&execution);
         self.events.push(Event::Execution(account, Box::new(execution)));
     }
 }

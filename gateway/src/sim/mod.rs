@@ -50,6 +50,7 @@ mod rest;
 mod rng;
 mod rows;
 mod spec;
+mod statement;
 mod tape;
 mod terms;
 mod text;

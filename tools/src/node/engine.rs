@@ -4,7 +4,7 @@
 //! end, orders included, before the next one is looked at.
 
 use super::beat::{Beat, Heart, State};
-use super::board::{Board, Cell};
+use super::board::{Board, Cell, UNKNOWN};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
@@ -284,8 +284,19 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Drawdown, worth.drawdown),
             (Cell::InitialMargin, worth.initial_margin),
             (Cell::MaintenanceMargin, worth.maintenance_margin),
+            (Cell::StressLimit, gate.limits().max_stress),
         ] {
             self.board.set(cell, value.raw().cast_unsigned());
+        }
+        let (measured, tail) = (gate.measured(), gate.limits().tail);
+        for (cell, value) in [
+            (Cell::ValueAtRisk, measured.risk.map(|risk| risk.var)),
+            (Cell::Shortfall, measured.risk.map(|risk| risk.es)),
+            (Cell::Stress, measured.stress),
+            (Cell::ValueAtRiskLimit, tail.map(|tail| tail.max_loss.to_f64())),
+            (Cell::ShortfallLimit, tail.map(|tail| tail.max_shortfall.to_f64())),
+        ] {
+            self.board.set(cell, value.map_or(UNKNOWN, usdt).cast_unsigned());
         }
         for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
             let row = self.board.row(index);
@@ -299,6 +310,12 @@ impl<S: Strategy> EngineAgent<S> {
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }
+}
+
+/// Money in steps of 1e-8; what is no number is not known.
+#[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+fn usdt(value: f64) -> i64 {
+    if value.is_nan() { UNKNOWN } else { (value * 1e8) as i64 }
 }
 
 /// A share in 1e-9; one that is no number is the largest there is.

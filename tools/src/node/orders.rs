@@ -184,7 +184,7 @@ impl OrdersAgent {
         for mut fact in self.facts.drain(..) {
             match &mut fact {
                 ExecEvent::Sent(sent) => {
-                    sent.ticks = took;
+                    sent.took = took;
                     let wire = sent.outcome == SentOutcome::Wire;
                     self.board.add(if wire { Cell::Sent } else { Cell::NotSent }, 1);
                 }

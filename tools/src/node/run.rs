@@ -491,7 +491,8 @@ impl Running {
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };
         let now = self.clock.now();
         let open_orders = u32::try_from(report.open_orders).unwrap_or(u32::MAX);
-        let last = Ended { mono: now.mono, wall: now.wall, open_orders, pad: 0 };
+        let unrecorded = u32::try_from(report.counts.unrecorded).unwrap_or(u32::MAX);
+        let last = Ended { mono: now.mono, wall: now.wall, open_orders, unrecorded };
         writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
         report.records = writer.head().0;
         keeper.finish(writer).context("closing the journal")?;

@@ -281,9 +281,9 @@ pub enum Taken {
     /// A part of something people wrote.
     Document(Box<Document>),
     /// Money moved.
-    Flow(Flow),
+    Flow(Box<Flow>),
     /// What the account is.
-    Standing(Standing),
+    Standing(Box<Standing>),
     /// The engine's own deadline.
     Timer(Timer),
 }
@@ -314,8 +314,8 @@ impl Taken {
             Kind::Reconciliation => exec(ExecEvent::Reconciliation(read(bytes)?)),
             Kind::Command => Some(Self::Command(read(bytes)?)),
             Kind::Document => Some(Self::Document(Box::new(read(bytes)?))),
-            Kind::Flow => Some(Self::Flow(read(bytes)?)),
-            Kind::Standing => Some(Self::Standing(read(bytes)?)),
+            Kind::Flow => Some(Self::Flow(Box::new(read(bytes)?))),
+            Kind::Standing => Some(Self::Standing(Box::new(read(bytes)?))),
             Kind::Timer => Some(Self::Timer(read(bytes)?)),
             _ => None,
         }?;

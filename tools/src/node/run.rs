@@ -302,30 +302,6 @@ fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 8]) {
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    common.name(&gauges);
-    let address = http.as_ref().map(Http::address).transpose()?;
-    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
-    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
-    let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
-        ("feed", Box::new(common.feed(market)?)),
-        ("engine", Box::new(common.engine(writer, strategy, taken)?)),
-        ("orders", Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?)),
-        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
-    ];
-    cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
-
-    let stop = Stop::default();
-    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
-    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
-    if let Some(files) = setup.surveillance.clone() {
-        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, alarm, Arc::clone(&common.board))?));
-    }
-    aside.push(Box::new(Courier::new(client, asked_in, answered)));
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
-    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
-    let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
-    let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
     let engine = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
     let orders = orders::Rings { order: order_in, exec, asked, answered: answered_in };
     (Ends { market, engine, orders, command, knock, alarm, asked: asked_in, answered }, gauges)

@@ -12,8 +12,8 @@
 
 use crate::desk::{Desk, View};
 use crate::event::{
-    Command, CommandKind, Difference, Document, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Side,
-    Timer,
+    Command, CommandKind, Difference, Document, ExecEvent, Fill, Flow, Kind, MarketEvent, NotSized, Op, Order, Record,
+    Side, Standing, Timer,
 };
 use crate::ids::{ClientId, InstrumentId, Seq};
 use crate::instrument::Instruments;
@@ -43,6 +43,10 @@ pub enum Input<'a> {
     Command(&'a Command),
     /// A part of what people signed.
     Document(&'a Document),
+    /// Money moved at the venue.
+    Flow(&'a Flow),
+    /// What the account and its key are to the venue.
+    Standing(&'a Standing),
     /// [`Engine::deadline`] passed.
     Timer(Timer),
 }
@@ -54,6 +58,8 @@ impl Record for Input<'_> {
             Self::Exec(fact) => fact.kind(),
             Self::Command(fact) => fact.kind(),
             Self::Document(fact) => fact.kind(),
+            Self::Flow(fact) => fact.kind(),
+            Self::Standing(fact) => fact.kind(),
             Self::Timer(fact) => fact.kind(),
         }
     }
@@ -64,6 +70,8 @@ impl Record for Input<'_> {
             Self::Exec(fact) => fact.bytes(),
             Self::Command(fact) => fact.bytes(),
             Self::Document(fact) => fact.bytes(),
+            Self::Flow(fact) => fact.bytes(),
+            Self::Standing(fact) => fact.bytes(),
             Self::Timer(fact) => fact.bytes(),
         }
     }
@@ -160,6 +168,8 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             Input::Exec(event) => self.exec(now, cause, event),
             Input::Command(command) => self.gate.command(now, command),
             Input::Document(document) => self.gate.document(now, document),
+            Input::Flow(flow) => self.desk.equity.flow(now, flow),
+            Input::Standing(standing) => self.gate.standing(now, standing),
             Input::Timer(_) => self.timer(now, cause),
         }
         self.heed(now, cause);

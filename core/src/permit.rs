@@ -6,7 +6,7 @@
 
 use crate::book::Touch;
 use crate::desk::Desk;
-use crate::event::{Command, Document, ExecEvent, MarketEvent, Order, Record};
+use crate::event::{Command, Document, ExecEvent, MarketEvent, Order, Record, Standing};
 use crate::ids::{InstrumentId, Seq};
 use crate::orders::{Change, Working};
 use crate::position::Position;
@@ -52,6 +52,8 @@ pub trait Gate {
     fn command(&mut self, now: Now, command: &Command);
     /// A part of a document from the front door. Who signed it is found out inside.
     fn document(&mut self, now: Now, document: &Document);
+    /// What the account and its key are to the venue: it may not be what its owner said it is.
+    fn standing(&mut self, now: Now, standing: &Standing);
     /// An order's worst case moved.
     fn order(&mut self, now: Now, change: &Change);
     /// A position changed.

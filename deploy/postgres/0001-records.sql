@@ -687,6 +687,7 @@ CREATE TABLE keel.standing (
   "read_only" boolean NOT NULL,
   "expires" bigint,
   "changed" boolean NOT NULL,
+  "amiss" boolean NOT NULL,
   "digest" text,
   CHECK (kind IN (211)),
   PRIMARY KEY (instance, day, seq)

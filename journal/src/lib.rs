@@ -15,7 +15,7 @@
 //! | [`mod@archive`] | sealed segments, compressed |
 //! | [`retain`], [`acts`] | how long they are kept, legal holds, and the log of who did what |
 //! | [`history`] | hash chain, RFC 6962 tree, seals |
-//! | [`note`], [`proof`], [`mod@consistency`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
+//! | [`note`], [`proof`], [`inclusion`], [`mod@consistency`], [`anchor`] | signed checkpoints and proofs in the formats of C2SP, and who keeps them |
 //!
 //! What it promises, and the case that breaks in when it is not so:
 //!
@@ -40,6 +40,7 @@ pub mod damage;
 pub mod frame;
 mod frames;
 pub mod history;
+pub mod inclusion;
 pub mod keeper;
 mod map;
 pub mod note;

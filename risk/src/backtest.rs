@@ -67,6 +67,47 @@ pub fn conditional(hits: &[bool], p: f64) -> Option<f64> {
     Some(kupiec(hits.len(), exceptions, p)? + independence(hits)?)
 }
 
+/// Probability that a chi-square with one degree of freedom is larger: a likelihood ratio's p-value.
+#[must_use]
+pub fn beyond_1(ratio: f64) -> f64 {
+    if !(ratio > 0.0) {
+        return if ratio.is_nan() { f64::NAN } else { 1.0 };
+    }
+    // the upper incomplete gamma function of 1/2: a series below, a continued fraction (Lentz) above
+    let (a, x) = (0.5, ratio / 2.0);
+    let front = (-x).exp() * x.sqrt() / core::f64::consts::PI.sqrt();
+    if x < a + 1.0 {
+        let (mut term, mut sum, mut n) = (1.0 / a, 1.0 / a, a);
+        while term > sum * f64::EPSILON {
+            n += 1.0;
+            term *= x / n;
+            sum += term;
+        }
+        return (1.0 - front * sum).clamp(0.0, 1.0);
+    }
+    let mut b = x + 1.0 - a;
+    let (mut c, mut d) = (1.0 / f64::MIN_POSITIVE, 1.0 / b);
+    let mut fraction = d;
+    for step in 1..200 {
+        let i = f64::from(step);
+        let an = -i * (i - a);
+        b += 2.0;
+        d = 1.0 / (an * d + b);
+        c = b + an / c;
+        fraction *= d * c;
+        if (d * c - 1.0).abs() < f64::EPSILON {
+            break;
+        }
+    }
+    (front * fraction).clamp(0.0, 1.0)
+}
+
+/// The same with two degrees of freedom.
+#[must_use]
+pub fn beyond_2(ratio: f64) -> f64 {
+    (-ratio / 2.0).exp().min(1.0)
+}
+
 /// The supervisor's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Zone {
@@ -144,6 +185,22 @@ pub fn hits(days: &[Day]) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p_values_are_those_of_the_tables() {
+        let rows = [
+            (CHI2_1, 0.05),
+            (6.634_896_601_021_213, 0.01),
+            (0.454_936_423_119_572_7, 0.5),
+            (1e-4, 0.992_021_287_370_7),
+        ];
+        for (ratio, p) in rows {
+            assert!((beyond_1(ratio) - p).abs() < 1e-9, "{ratio} {}", beyond_1(ratio));
+        }
+        assert!((beyond_1(30.0) - 4.320_463_057_827_488e-8).abs() < 1e-16, "{}", beyond_1(30.0));
+        assert!((beyond_2(CHI2_2) - 0.05).abs() < 1e-12);
+        assert!(beyond_1(f64::NAN).is_nan() && beyond_1(0.0) == 1.0 && beyond_1(1e9) == 0.0);
+    }
     use crate::var::tests::near;
 
     fn days(at: &[usize]) -> Vec<bool> {

@@ -18,6 +18,7 @@ use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
 use crate::flatten::{BRAKE, Flatten};
 use crate::flow::Flow;
+use crate::kyc::KycPolicy;
 use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
 use crate::models::Models;
 use crate::notice::{self, Notice, Said, Trip};
@@ -30,7 +31,8 @@ use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
 use keel_core::event::{
-    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
+    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order,
+    Standing as Account, Wallet,
 };
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::{Instrument, Instruments};
@@ -84,6 +86,9 @@ pub struct Gate {
     beat: Option<Mono>,
     pub(crate) petitions: petition::Desk,
     pub(crate) flatten: Flatten,
+    pub(crate) kyc: Option<KycPolicy>,
+    /// What the account last was to the venue.
+    pub(crate) account: Option<Account>,
     said: Said,
     /// Who last asked for less.
     author: Text<39>,
@@ -163,6 +168,8 @@ impl Gate {
             beat: None,
             petitions: petition::Desk::default(),
             flatten: Flatten::new(count),
+            kyc: None,
+            account: None,
             said: Said::default(),
             author: Text::EMPTY,
             next_fortune: Mono::default(),
@@ -270,7 +277,10 @@ impl Gate {
         let asked = matches!(after.reason, Reason::Person | Reason::PersonCloses | Reason::Ending);
         Trip {
             version: self.brake.version(),
-            measured: cause.and_then(|cause| self.trips.measured(cause)).unwrap_or(0),
+            measured: match after.reason {
+                Reason::Kyc => self.kyc().map_or(0, |found| found.bits().into()),
+                _ => cause.and_then(|cause| self.trips.measured(cause)).unwrap_or(0),
+            },
             limit: cause.map_or(0, |cause| self.limits.trips.of(cause).at(level)),
             limits: self.limits.version,
             author: if asked { self.author } else { Text::EMPTY },
@@ -530,6 +540,11 @@ impl permit::Gate for Gate {
 
     fn document(&mut self, now: Now, document: &Document) {
         self.petition(now, document);
+    }
+
+    fn standing(&mut self, _now: Now, standing: &Account) {
+        self.account = Some(*standing);
+        self.uphold();
     }
 
     fn notice(&mut self, now: Now) -> Option<Notice> {

@@ -6,8 +6,10 @@
 
 mod allocation;
 mod brake;
+mod casework;
 mod deadman;
 mod demo;
+mod flows;
 mod incidents;
 mod input;
 mod journal;

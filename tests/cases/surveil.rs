@@ -1,6 +1,9 @@
 //! Surveillance as a stranger runs it: a demo's journal twice, the same bytes; lists, parameters and heartbeats by hand.
 
-use crate::keel::{json, keel, text};
+use crate::brake::Site;
+use crate::keel::{finish, json, keel, signal, text};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 #[test]
@@ -29,6 +32,26 @@ fn a_demo_under_surveillance_twice_is_the_same() {
     assert_eq!(text(&beat.stdout).lines().filter(|line| line.ends_with(": arrived")).count(), 23);
     assert_eq!(keel(&["verify", &format!("{data}/compliance")]).status.code(), Some(0));
     assert_eq!(keel(&["surveil", data, "--json"]).stdout, once.stdout, "a heartbeat is no alert");
+}
+
+#[test]
+fn a_running_node_watches_itself_and_answers_for_its_heartbeat() {
+    let site = Site::new();
+    let mut config = std::fs::OpenOptions::new().append(true).open(&site.config).unwrap();
+    writeln!(config, "\n[surveillance]").unwrap();
+    let node = site.node();
+    let data = site.file("data");
+    let beat = keel(&["surveil", &data, "--heartbeat"]);
+    assert_eq!(beat.status.code(), Some(0), "{}{}", text(&beat.stdout), text(&beat.stderr));
+    assert_eq!(text(&beat.stdout).lines().filter(|line| line.ends_with(": arrived")).count(), 23);
+    let compliance = format!("{data}/compliance");
+    assert_eq!(std::fs::metadata(&compliance).unwrap().permissions().mode() & 0o777, 0o700);
+    signal(&node, "TERM");
+    let ended = finish(node);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(!text(&ended.stderr).contains("synthetic positive"), "{}", text(&ended.stderr));
+    assert_eq!(keel(&["verify", &compliance]).status.code(), Some(0));
+    assert_eq!(keel(&["verify", &data]).status.code(), Some(0));
 }
 
 #[test]

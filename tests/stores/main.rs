@@ -16,6 +16,7 @@ mod history;
 mod keel;
 mod lines;
 mod loki;
+mod outage;
 mod postgres;
 mod proxy;
 mod rows;

@@ -138,6 +138,7 @@ fn instruments() -> Instruments {
 fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
     let nowhere = || "wss://localhost:1".to_owned();
     Setup {
+        surveillance: None,
         venue: Venue {
             rest: "https://localhost:1".to_owned(),
             public: nowhere(),
@@ -165,6 +166,8 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         watching: false,
         disconnect: None,
         beat: None,
+        terms: None,
+        surveillance: None,
         config: [0; 32],
     }
 }

@@ -74,6 +74,9 @@ pub struct Args {
     /// Serve /metrics and /healthz here; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub http: Option<std::net::SocketAddr>,
+    /// Write the exchange's own books of the account here at the end: fills, fees, funding, cash, positions, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
     /// One JSON object instead of a page.
     #[arg(long)]
     pub json: bool,
@@ -90,6 +93,7 @@ impl Default for Args {
             data_dir: None,
             plan: Plan::fused(),
             http: None,
+            books: None,
             json: false,
         }
     }
@@ -167,6 +171,7 @@ fn start_exchange(
         restamp: args.speed == Speed::Real,
         play_for: args.seconds.unwrap_or(if args.tape.is_empty() { SECONDS } else { 0 }) * 1_000_000_000,
         tls: Some(tls.0.clone()),
+        books: args.books.clone(),
         ..exchange::Options::default()
     };
     let pace = match args.speed {
@@ -229,6 +234,7 @@ fn start_node(
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
         surveillance: None,
         config: [0; 32],

@@ -4,11 +4,12 @@
 //! out (a test compares with the struct itself), a panic on bytes that do not fit.
 
 use keel_core::event::{
-    Ack, Alert, Bar, BookUpdate, Carried, Channel, Command, CommandKind, Constraint, Difference, DifferenceKind,
-    Document, DocumentKind, ExecKind, Fill, Flag, Flow, FlowKind, FlowState, Gravity, Health, HealthReason,
-    HealthState, Holding, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order, OrderKind, OrderStatus,
-    OrderUpdate, PriceLimit, Reconciliation, Resolution, Resumed, Rule, Seen, Sent, SentOutcome, Side, Standing, Start,
-    Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet, Worth, read,
+    Ack, Alert, Bar, BookUpdate, Carried, CaseAct, CaseState, Channel, Command, CommandKind, Constraint, Deed,
+    Difference, DifferenceKind, Document, DocumentKind, ExecKind, Fill, Flag, Flow, FlowKind, FlowState, Gravity,
+    Health, HealthReason, HealthState, Holding, Kind, Level, Link, LinkState, Liquidation, NotSized, Op, Order,
+    OrderKind, OrderStatus, OrderUpdate, PriceLimit, Reconciliation, Resolution, Resumed, Rule, Seen, Sent,
+    SentOutcome, Side, Standing, Start, Stop, Ticker, TimeInForce, Timer, Trade, VenuePosition, VenueStatus, Wallet,
+    Worth, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Text};
 use keel_core::instrument::Instrument;
@@ -184,11 +185,12 @@ show! {
     [Level]: |levels| Value::Levels(levels.to_vec());
     [Seq]: |all| Value::Text(places(all));
     [u8; 32]: |hash| Value::Text(hex(hash));
+    [Rule]: |all| Value::Text(rules(all));
 }
 
 words! {
     Side, Op, OrderKind, TimeInForce, Constraint, HealthState, HealthReason, Channel, OrderStatus, ExecKind, LinkState,
-    SentOutcome, FlowKind, FlowState, Rule, Gravity, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
+    SentOutcome, FlowKind, FlowState, Rule, Gravity, CaseState, Deed, CommandKind, DocumentKind, DifferenceKind, Resolution, Refusal, Class, keel_risk::brake::State,
     keel_risk::brake::Reason, keel_risk::notice::ScopeKind, keel_risk::notice::Stage, keel_risk::consent::Doubt,
     keel_core::orders::State,
 }
@@ -202,6 +204,12 @@ impl<const N: usize> Show for Text<N> {
 /// Places in a journal, without the empty ones.
 fn places(all: &[Seq]) -> String {
     let each = all.iter().filter(|seq| **seq != Seq::NONE).map(|seq| seq.0.to_string());
+    each.collect::<Vec<_>>().join(",")
+}
+
+/// Rules, without the empty ones.
+fn rules(all: &[Rule]) -> String {
+    let each = all.iter().filter(|rule| **rule != Rule::None).map(|rule| format!("{rule:?}"));
     each.collect::<Vec<_>>().join(",")
 }
 
@@ -332,7 +340,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Flow => plain!(Flow; recv ts kind state amount usd fee coin chain account party address tx id),
         Kind::Standing => plain!(Standing; recv at uid parent kyc_level kyc_region ips permissions read_only expires
-            changed digest),
+            changed amiss digest),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Document => read(bytes).as_ref().map(document),
@@ -362,6 +370,10 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Alert => {
             plain!(Alert; at mono rule version gravity synthetic subject key instrument measured limit amount
             count window evidence parameters list list_digest)
+        }
+        Kind::CaseAct => {
+            plain!(CaseAct; at case actor deed from to deadline follow_up retain_until score suspect alerts
+            typologies pieces evidence narrative words before)
         }
         Kind::Seal => None,
     }
@@ -432,7 +444,8 @@ mod tests {
             Resumed,
             Flow,
             Standing,
-            Alert
+            Alert,
+            CaseAct
         );
         let ticker = Ticker::default();
         check(&ticker, &format!("{ticker:?}"), &["origin", "px", "qty"]);

@@ -6,6 +6,7 @@
 pub mod anchors;
 pub mod archive;
 pub mod brake;
+pub mod cases;
 pub mod checkpoint;
 pub mod compliance;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod explain;
 pub mod export;
 pub mod fact;
 pub mod keys;
+pub mod kyc;
 pub mod limits;
 pub mod live;
 pub mod moment;
@@ -25,6 +27,7 @@ pub mod node;
 pub mod prove;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod retain;
 pub mod risk;
 #[cfg(feature = "ship")]

@@ -144,6 +144,7 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         policy: Some(config.account.policy()),
         watching: false,
         disconnect: config.account.disconnect_seconds,
+        terms: Some(config.terms()?),
         beat: Some(config.node.data_dir.join(BEAT)),
         surveillance: config.surveillance.as_ref().map(Surveillance::files),
         config: Sha256::digest(format!("{config:?}")).into(),

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
 use keel_tools::{
-    archive, brake, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, limits,
-    live, prove, record, replay, retain, risk, tail, top, verify,
+    archive, brake, cases, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc,
+    limits, live, prove, record, replay, report, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,8 +31,12 @@ enum Job {
     Brake(brake::Args),
     /// The limits: what they are, how they came to be, and the way to new ones.
     Limits(limits::Args),
+    /// The account and its owner: the registry, what they are to the venue, and where the two part.
+    Kyc(kyc::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
+    /// Cases: from an alert of surveillance to the report, step by step, signed; for those who hold a role.
+    Cases(cases::Args),
     /// Watch over a node and cancel everything when it falls silent.
     Deadman(deadman::Args),
     /// Play the days that broke others against the brake, and report.
@@ -61,6 +65,8 @@ enum Job {
     Prove(prove::Args),
     /// Write a journal's records as tables: Parquet or CSV, a file for each kind.
     Export(export::Args),
+    /// Write reports of a day: blotter, audit trail, decisions, limits, profit, risk, brake, execution cost, attestation.
+    Report(report::Args),
     /// Compress a journal's sealed segments where they lie.
     Archive(archive::Args),
     /// Keep a journal by a schedule: compress, copy, delete what is old enough.
@@ -96,7 +102,9 @@ fn perform(job: &Job) -> Result<()> {
         Job::Run(args) => live::run(args),
         Job::Brake(args) => brake::run(args),
         Job::Limits(args) => limits::run(args),
+        Job::Kyc(args) => kyc::run(args),
         Job::Keys(args) => keys::run(args),
+        Job::Cases(args) => cases::run(args),
         Job::Deadman(args) => deadman::run(args),
         Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),
@@ -111,6 +119,7 @@ fn perform(job: &Job) -> Result<()> {
         Job::Checkpoint(args) => checkpoint::run(args),
         Job::Prove(args) => prove::run(args),
         Job::Export(args) => export::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Report(args) => report::run(args),
         Job::Archive(args) => archive::run(args),
         Job::Retain(args) => retain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Hold(args) => retain::hold(args),

@@ -16,6 +16,7 @@
 
 pub mod alert;
 pub mod carried;
+pub mod case;
 pub mod command;
 pub mod exec;
 pub mod flow;
@@ -25,6 +26,7 @@ pub mod system;
 
 pub use alert::{Alert, EVIDENCE, Gravity, Rule};
 pub use carried::{Carried, Holding, Resumed, Seen, Worth};
+pub use case::{CaseAct, CaseState, Deed, TYPOLOGIES};
 pub use command::{Command, CommandKind, Document, DocumentKind, PART, Parts, Timer};
 pub use exec::{
     Ack, Channel, Difference, DifferenceKind, ExecEvent, ExecKind, Fill, Link, LinkState, OrderStatus, OrderUpdate,
@@ -109,11 +111,12 @@ pub enum Kind {
     Seen = 513,
     Resumed = 514,
     Alert = 601,
+    CaseAct = 602,
 }
 
 impl Kind {
     /// Every kind, in code order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Book,
         Self::Trade,
         Self::Ticker,
@@ -153,6 +156,7 @@ impl Kind {
         Self::Seen,
         Self::Resumed,
         Self::Alert,
+        Self::CaseAct,
     ];
 
     /// The code in the record.

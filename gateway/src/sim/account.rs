@@ -3,7 +3,9 @@
 //! Every buy moves `wallet - cost` by exactly minus the traded value and every sell by plus it, so over all accounts
 //! cash, fees and open cost always sum to what was deposited: conservation is arithmetic, not hope.
 
+use super::money::{Address, Movement};
 use super::order::{Execution, Exits, Order};
+use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -117,15 +119,41 @@ pub(super) struct LogRow {
     pub(super) trade: u64,
     pub(super) order: u64,
     pub(super) link: String,
+    pub(super) coin: String,
 }
 
-/// A deposit or a withdrawal, made by an administrator.
-#[derive(Clone, Debug)]
-pub(super) struct Transfer {
-    pub(super) id: u64,
-    pub(super) deposit: bool,
-    pub(super) amount: Notional,
-    pub(super) time: u64,
+/// What one symbol brought an account since ever: the venue's own sums, whatever of its rows it still keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) fills: u64,
+    pub(super) maker_fills: u64,
+    pub(super) bought: Qty,
+    pub(super) sold: Qty,
+    pub(super) value: Notional,
+    pub(super) fees: Notional,
+    pub(super) gains: Notional,
+    pub(super) fundings: u64,
+    pub(super) funding: Notional,
+}
+
+impl Tally {
+    /// Takes in an execution: a trade, or funding.
+    pub(super) fn add(&mut self, execution: &Execution) {
+        if execution.what == "Funding" {
+            self.fundings += 1;
+            self.funding += execution.fee;
+            return;
+        }
+        self.fills += 1;
+        self.maker_fills += u64::from(execution.maker);
+        match execution.side {
+            Side::Buy => self.bought += execution.qty,
+            Side::Sell => self.sold += execution.qty,
+        }
+        self.value += execution.value;
+        self.fees += execution.fee;
+        self.gains += execution.pnl;
+    }
 }
 
 /// One trading account.
@@ -136,6 +164,9 @@ pub(super) struct Account {
     pub(super) house: bool,
     /// USDT.
     pub(super) wallet: Notional,
+    /// What it began with: the log says how the rest came and went.
+    #[cfg(test)]
+    pub(super) opening: Notional,
     /// All that came in minus all that went out.
     pub(super) deposited: Notional,
     pub(super) positions: BTreeMap<(usize, u8), Position>,
@@ -144,7 +175,13 @@ pub(super) struct Account {
     pub(super) closed: VecDeque<Order>,
     pub(super) executions: VecDeque<Execution>,
     pub(super) log: VecDeque<LogRow>,
-    pub(super) transfers: VecDeque<Transfer>,
+    pub(super) movements: VecDeque<Movement>,
+    /// Other coins beside the wallet, and what lies in the funding account: they back nothing.
+    pub(super) coins: BTreeMap<String, i64>,
+    pub(super) fund: BTreeMap<String, i64>,
+    pub(super) book: Vec<Address>,
+    /// By symbol.
+    pub(super) tallies: BTreeMap<usize, Tally>,
     /// Hundredths, by symbol: of what buys open, of what sells open.
     pub(super) leverage: Vec<[u32; 2]>,
     /// Margin is by position, not by account.
@@ -167,6 +204,8 @@ impl Account {
             uid,
             house,
             wallet,
+            #[cfg(test)]
+            opening: wallet,
             deposited: wallet,
             positions: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -174,7 +213,11 @@ impl Account {
             closed: VecDeque::new(),
             executions: VecDeque::new(),
             log: VecDeque::new(),
-            transfers: VecDeque::new(),
+            movements: VecDeque::new(),
+            coins: BTreeMap::new(),
+            fund: BTreeMap::new(),
+            book: Vec::new(),
+            tallies: BTreeMap::new(),
             leverage: vec![[1_000; 2]; symbols],
             isolated: false,
             hedge: vec![false; symbols],
@@ -187,6 +230,14 @@ impl Account {
 
     pub(super) fn position(&self, symbol: usize, idx: u8) -> Position {
         self.positions.get(&(symbol, idx)).cloned().unwrap_or(Position { seq: -1, ..Position::default() })
+    }
+
+    /// Keeps an execution, and its part in the sums.
+    pub(super) fn executed(&mut self, execution: &Execution) {
+        if !self.house {
+            self.tallies.entry(execution.symbol).or_default().add(execution);
+        }
+        remember(&mut self.executions, execution.clone());
     }
 
     /// Files a finished order; the oldest one is forgotten when the history is full, its link with it.

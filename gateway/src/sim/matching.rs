@@ -213,9 +213,10 @@ impl Engine {
             trade: execution.id,
             order: execution.order,
             link: execution.link.clone(),
+            coin: "USDT".to_owned(),
         };
         remember(&mut of.log, row);
-        remember(&mut of.executions, execution.clone());
+        of.executed(&execution);
         self.events.push(Event::Execution(account, Box::new(execution)));
     }
 }

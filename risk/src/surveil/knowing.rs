@@ -95,7 +95,12 @@ impl Knowing {
 
     fn built(&self, it: &Insider, market: &Market, news: &super::registry::News, out: &mut Out) {
         let window = span(it.hours, HOUR);
-        let after: i64 = market.fills.iter().filter(|row| row.at > news.at).map(|row| signed(&row.what)).sum();
+        let after: i64 = market
+            .fills
+            .iter()
+            .filter(|row| row.at > news.at)
+            .map(|row| signed(&row.what))
+            .fold(0, i64::saturating_add);
         let held = market.position.saturating_sub(after);
         let fills = market.fills.within(news.at, window);
         let change: i64 = fills.clone().map(|row| signed(&row.what)).fold(0, i64::saturating_add);

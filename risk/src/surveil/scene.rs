@@ -3,7 +3,7 @@
 //! In: records in order. Out: the state after each. Never: a rule.
 
 use super::registry::Registry;
-use super::window::{Keyed, MINUTE, Recent, SECOND, median};
+use super::window::{DAY, Keyed, MINUTE, Recent, SECOND, median};
 use keel_core::book::Book;
 use keel_core::event::{
     BookUpdate, Fill, Flow, FlowKind, FlowState, Op, Order, OrderUpdate, Side, Standing, Ticker, Trade,
@@ -33,6 +33,8 @@ const MINUTES: usize = 60;
 const MINUTES_NEEDED: usize = 10;
 /// Levels a side of a book.
 const LEVELS: usize = 1000;
+/// A move beyond a hundredfold counts as one, in 1e-8: its square still has room for the sums.
+const FARTHEST: i64 = 100 * SCALE;
 /// Own fills an instrument remembers.
 const FILLS: usize = 4096;
 
@@ -227,7 +229,8 @@ fn relative(from: i64, to: i64) -> i64 {
     if from <= 0 || to <= 0 {
         return 0;
     }
-    i64::try_from((i128::from(to) - i128::from(from)) * i128::from(SCALE) / i128::from(from)).unwrap_or(0)
+    let moved = (i128::from(to) - i128::from(from)) * i128::from(SCALE) / i128::from(from);
+    i64::try_from(moved.clamp(-i128::from(FARTHEST), i128::from(FARTHEST))).unwrap_or(0)
 }
 
 /// One own order.
@@ -428,7 +431,8 @@ impl Scene {
             self.used_by(super::screen::address(flow.address.as_str()), flow.account);
         }
         let (usd, priced) = self.worth(flow);
-        let at = if flow.ts == Wall::default() { wall } else { flow.ts };
+        // a stamp far ahead of the record would push everything true out of the windows
+        let at = if flow.ts == Wall::default() || flow.ts > wall.after(DAY) { wall } else { flow.ts };
         Money { at, usd, priced, group: self.group(flow.account), first, done, flow: *flow }
     }
 

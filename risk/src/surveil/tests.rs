@@ -137,6 +137,39 @@ fn a_fold_in_halves_is_the_fold() {
 }
 
 #[test]
+fn a_stamp_from_the_future_hides_nothing() {
+    let mut it = script(Rule::Structuring, false, &Parameters::default(), FROM);
+    let mut ahead: keel_core::event::Flow = read(it.rows[1].bytes()).unwrap();
+    (ahead.ts, ahead.id) = (Wall::from_nanos(u64::MAX), Text::new(b"ahead").unwrap());
+    (ahead.usd, ahead.amount) = (Notional::whole(1), keel_core::units::Qty::whole(1));
+    it.rows.insert(2, Row { wall: it.rows[1].wall, kind: Kind::Flow, bytes: ahead.bytes().to_vec() });
+    let last = it.rows.last().unwrap().clone();
+    assert!(
+        play(&it).iter().any(|alert| alert.rule == Rule::Structuring && alert.at == last.wall),
+        "seen all the same"
+    );
+}
+
+#[test]
+fn prices_of_any_size_panic_nobody() {
+    for (from, to) in [(1, i64::MAX), (i64::MAX, 1), (i64::MAX, i64::MAX), (1, 1), (-1, 5)] {
+        let mut it = script(Rule::Ignition, false, &Parameters::default(), FROM);
+        let mut at = it.rows.last().unwrap().wall;
+        for number in 0..40 {
+            at = at.after(MINUTE);
+            let (px, qty) = if number % 2 == 0 { (from, to) } else { (to, from) };
+            let (px, qty) = (keel_core::units::Px::from_raw(px), keel_core::units::Qty::from_raw(qty));
+            let fill = Fill { px, qty, kind: keel_core::event::ExecKind::Trade, ..Fill::default() };
+            let mut trade: Trade = read(it.rows.iter().find(|row| row.kind == Kind::Trade).unwrap().bytes()).unwrap();
+            (trade.px, trade.qty) = (px, qty);
+            it.rows.push(Row::test(at, Kind::Trade, trade.bytes()));
+            it.rows.push(Row::test(at.after(1), Kind::Fill, fill.bytes()));
+        }
+        play(&it);
+    }
+}
+
+#[test]
 fn memory_has_bounds_and_counts_what_went() {
     let mut it = Surveil::new(Terms::default());
     let base = script(Rule::Counterparty, true, &Parameters::default(), FROM);

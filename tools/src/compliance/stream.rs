@@ -206,7 +206,7 @@ mod tests {
         for file in fs::read_dir(path(data.path())).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), 0o600);
         }
-        assert!(keel_journal::verify(&path(data.path())).damages.is_empty());
+        assert!(keel_journal::verify(path(data.path())).damages.is_empty());
     }
 
     #[test]

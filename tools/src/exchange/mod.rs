@@ -59,6 +59,9 @@ pub struct Args {
     /// Milliseconds an answer on a WebSocket takes, as over a network; 0 answers at once.
     #[arg(long, default_value_t = 5, value_name = "MS")]
     pub answer_ms: u64,
+    /// Write the exchange's own books of its clients here when it ends: fills, fees, funding, cash, positions, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub books: Option<PathBuf>,
     /// Leave the tape's time stamps as recorded instead of moving them to now.
     #[arg(long)]
     pub verbatim: bool,
@@ -184,6 +187,8 @@ pub struct Options {
     pub spin: bool,
     /// Who is told of moments on the wire; with a witness every frame goes to the kernel at once.
     pub witness: Option<Witness>,
+    /// Where the exchange writes its own books of its clients when it ends.
+    pub books: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -200,6 +205,7 @@ impl Default for Options {
             cpu: None,
             spin: false,
             witness: None,
+            books: None,
         }
     }
 }
@@ -347,6 +353,7 @@ pub fn run(args: &Args) -> Result<()> {
         venue: Config { answer_ms: args.answer_ms, ..venue(&args.symbols, &market.symbols())? },
         seed: args.seed,
         restamp: !args.verbatim && args.speed == Speed::Real,
+        books: args.books.clone(),
         ..Options::default()
     };
     let names: Vec<String> = options.venue.symbols.iter().map(|(s, _)| s.symbol().to_owned()).collect();

@@ -5,7 +5,7 @@ use super::peer::{Event, Peer, Stream};
 use super::{Counters, Lockstep, Moment, Options, Pace, What};
 use crate::node::clock::{Stopwatch, system_wall};
 use crate::node::thread::Stop;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use keel_core::units::Wall;
 use keel_gateway::sim::{Channel, Exchange, Input, Output};
 use mio::net::{TcpListener, TcpStream};
@@ -142,6 +142,9 @@ impl Server {
             peer.close();
         }
         self.report();
+        if let Some(path) = &self.options.books {
+            std::fs::write(path, self.exchange.statement()).with_context(|| format!("writing {}", path.display()))?;
+        }
         Ok(())
     }
 

@@ -97,6 +97,17 @@ cells! {
     SurveilListAge Gauge "keel_surveillance_list_age_seconds" "Age of the oldest sanctions list; 0 without any";
     SurveilRefused Gauge "keel_surveillance_files_refused" "New parameters or lists cannot be read, the old ones stay: 0 no, 1 yes";
     SurveilBroken Gauge "keel_surveillance_stopped" "Surveillance stopped on an error: 0 no, 1 yes";
+    FlowRows Counter "keel_flow_rows_total" "Movements of money handed to the journal";
+    FlowRefused Counter "keel_flow_refused_rows_total" "Rows of the venue's lists of money that could not be read";
+    FlowFailures Counter "keel_flow_failures_total" "Questions about money or the account that were not answered";
+    FlowLogAt Gauge "keel_flow_transaction_log_polled_seconds" "When the transaction log was last read to its end, unix time; 0 never";
+    FlowDepositsAt Gauge "keel_flow_deposits_polled_seconds" "When deposits were last read to their end, unix time; 0 never";
+    FlowInternalAt Gauge "keel_flow_internal_deposits_polled_seconds" "When internal deposits were last read to their end, unix time; 0 never";
+    FlowWithdrawalsAt Gauge "keel_flow_withdrawals_polled_seconds" "When withdrawals were last read to their end, unix time; 0 never";
+    FlowTransfersAt Gauge "keel_flow_transfers_polled_seconds" "When transfers were last read to their end, unix time; 0 never";
+    FlowUniversalAt Gauge "keel_flow_universal_transfers_polled_seconds" "When universal transfers were last read to their end, unix time; 0 never";
+    StandingAt Gauge "keel_standing_polled_seconds" "When the account and its key were last read, unix time; 0 never";
+    KycBreaches Gauge "keel_kyc_breaches" "Ways in which the account is not what the registry says: one bit a breach; 0 none";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
 

@@ -10,7 +10,9 @@ use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, CommandKind, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
+use keel_core::event::{
+    Command, CommandKind, Document, ExecEvent, Flow, MarketEvent, Op, Record, Sent, SentOutcome, Standing, Timer,
+};
 use keel_core::ids::{ClientId, InstrumentId, Seq, Text};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
@@ -82,6 +84,10 @@ pub enum Petition {
     Command(Command),
     /// A part of something signed.
     Document(Document),
+    /// Money moved at the venue.
+    Flow(Flow),
+    /// What the account is to the venue.
+    Standing(Standing),
 }
 
 /// Where its facts come from and its orders go.
@@ -91,8 +97,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From those who run the node, from the front door, and from surveillance.
-    pub command: [Consumer<Petition>; 3],
+    /// From those who run the node, from the front door, from surveillance, and from the teller.
+    pub command: [Consumer<Petition>; 4],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -266,6 +272,7 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Doubt, gate.answered().1 as u64),
             (Cell::RiskDrift, ppb(gate.drift())),
             (Cell::Answered, gate.answered().0),
+            (Cell::KycBreaches, gate.kyc().map_or(0, |found| found.bits().into())),
         ] {
             self.board.set(cell, value);
         }
@@ -335,6 +342,8 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             match &petition {
                 Petition::Command(command) => self.take(now, Input::Command(command)),
                 Petition::Document(document) => self.take(now, Input::Document(document)),
+                Petition::Flow(flow) => self.take(now, Input::Flow(flow)),
+                Petition::Standing(standing) => self.take(now, Input::Standing(standing)),
             };
             work += 1;
         }

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod lockstep;
 pub mod meter;
 pub mod metrics;
+pub mod money;
 pub mod orders;
 pub mod plan;
 pub mod rest;

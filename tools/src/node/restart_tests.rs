@@ -254,7 +254,9 @@ fn a_beginning_that_was_cut_short_is_read_over_from_the_run_before_it() {
 }
 
 /// Everything a run takes over of the brake and the limits, for a comparison.
-fn brakes(latch: &Latch) -> (Vec<keel_risk::brake::Standing>, u64, Option<Fortune>, Option<(u32, Vec<u8>)>) {
+type Brakes = (Vec<keel_risk::brake::Standing>, u64, Option<Fortune>, Option<(u32, Vec<u8>)>);
+
+fn brakes(latch: &Latch) -> Brakes {
     let brake = latch.brake();
     let standings = (0..SCOPES).filter_map(Scope::at).map(|scope| brake.standing(scope)).collect();
     let adopted = latch.adopted().last().map(|last| (last.version, last.text.clone()));
@@ -331,6 +333,9 @@ fn a_latch_survives_a_beginning_cut_anywhere_and_beginnings_that_did_not_carry_i
         let run = past.next_run(world.now().wall).unwrap();
         let succession = past.succeed(run, world.now(), &instruments(&SYMBOLS)).unwrap();
         let start = writer.fact(world.now(), Seq::NONE, &Start { run, ..Start::default() }).unwrap();
+        for row in instruments(&SYMBOLS).rows() {
+            writer.fact(world.now(), start, row).unwrap();
+        }
         let mut log = Short { writer: &mut writer, left: records };
         let done = succession.record(&mut log, world.dir.path(), world.now(), start).is_ok();
         drop((writer, keeper));

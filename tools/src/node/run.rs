@@ -19,6 +19,7 @@ use super::journal::JournalAgent;
 use super::lockstep::Quiescence;
 use super::meter::{Hop, LiveHops, Meter};
 use super::metrics::Exporter;
+use super::money::{Known, Teller, Terms};
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
 use super::rest::{Answered, Asked as Question, Client, Courier};
@@ -132,6 +133,8 @@ pub struct Setup {
     pub watching: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
+    /// What money and which account are watched by; `None` watches neither.
+    pub terms: Option<Terms>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
     /// What surveillance watches by; `None` runs none.
@@ -214,6 +217,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     let (ends, gauges) = rings(&setup.plan);
     common.name(&gauges);
     let address = http.as_ref().map(Http::address).transpose()?;
+    let teller = common.teller(&client, ends.told)?;
     let door = Door::open(&setup.data_dir, ends.knock, Arc::clone(&common.board))?;
     let door = door.unless(account::require(&venue.findings).err());
     let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
@@ -228,6 +232,7 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
     if let Some(files) = setup.surveillance.clone() {
         aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?));
     }
+    aside.extend(teller.map(|teller| Box::new(teller) as Box<dyn Part>));
     aside.push(Box::new(Courier::new(client, ends.asked, ends.answered)));
 
     let stop = Stop::default();
@@ -278,11 +283,12 @@ struct Ends {
     command: Producer<Petition>,
     knock: Producer<Petition>,
     alarm: Producer<Petition>,
+    told: Producer<Petition>,
     asked: Consumer<Question>,
     answered: Producer<Answered>,
 }
 
-fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 8]) {
+fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 9]) {
     let shared = plan.share("feed", "engine");
     let (market, market_in, market_gauge) = ring(if shared { MARKET_RING_SHARED } else { MARKET_RING });
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
@@ -290,6 +296,7 @@ fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 8]) {
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
     let (alarm, alarm_in, alarm_gauge) = ring(COMMAND_RING);
+    let (told, told_in, told_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -299,12 +306,14 @@ fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 8]) {
         ("command", command_gauge),
         ("door", knock_gauge),
         ("surveillance", alarm_gauge),
+        ("teller", told_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    let engine = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in], order };
+    let engine =
+        engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in, told_in], order };
     let orders = orders::Rings { order: order_in, exec, asked, answered: answered_in };
-    (Ends { market, engine, orders, command, knock, alarm, asked: asked_in, answered }, gauges)
+    (Ends { market, engine, orders, command, knock, alarm, told, asked: asked_in, answered }, gauges)
 }
 
 impl Common<'_> {
@@ -336,6 +345,20 @@ impl Common<'_> {
     fn scout(&self, client: &Client) -> Option<Scout> {
         let (rounds, findings) = (self.setup.lines.rounds?, Arc::clone(&self.findings));
         Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
+    }
+
+    /// Who asks the venue for money and the account, when anyone does. The account is read here and now.
+    fn teller(&self, client: &Client, told: Producer<Petition>) -> Result<Option<Teller>> {
+        let (Some(terms), Pace::Real) = (self.setup.terms.clone(), &self.setup.pace) else { return Ok(None) };
+        let (known, bound) = (Known::read(&self.setup.data_dir)?, terms.policy.is_some() && !self.setup.watching);
+        let (signer, board) = (self.setup.signer.clone(), Arc::clone(&self.board));
+        let mut teller = Teller::new(client.clone(), signer, terms, known, told, board);
+        match teller.begin(self.taken.begun) {
+            Err(why) if bound => return Err(why),
+            Err(why) => tracing::warn!("{why:#}; asked again"),
+            Ok(()) => {}
+        }
+        Ok(Some(teller))
     }
 
     fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {

@@ -69,7 +69,8 @@ fn open_journal(setup: &Setup) -> Result<(Writer, Keeper)> {
 fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
     let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
     let limits = agreed.unwrap_or_else(|| setup.limits.clone());
-    Genesis { limits, scenarios, people: setup.people.clone(), character }
+    let kyc = setup.terms.as_ref().and_then(|terms| terms.policy.clone());
+    Genesis { limits, scenarios, people: setup.people.clone(), kyc, character }
 }
 
 impl Takeover {

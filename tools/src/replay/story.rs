@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use keel_core::desk::Desk;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{
-    BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
+    BookUpdate, Command, Document, DocumentKind, ExecEvent, Flow, Kind, MarketEvent, Parts, Standing, Start, Timer,
+    read,
 };
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
@@ -279,6 +280,10 @@ pub enum Taken {
     Command(Command),
     /// A part of something people wrote.
     Document(Box<Document>),
+    /// Money moved.
+    Flow(Box<Flow>),
+    /// What the account is.
+    Standing(Box<Standing>),
     /// The engine's own deadline.
     Timer(Timer),
 }
@@ -309,6 +314,8 @@ impl Taken {
             Kind::Reconciliation => exec(ExecEvent::Reconciliation(read(bytes)?)),
             Kind::Command => Some(Self::Command(read(bytes)?)),
             Kind::Document => Some(Self::Document(Box::new(read(bytes)?))),
+            Kind::Flow => Some(Self::Flow(Box::new(read(bytes)?))),
+            Kind::Standing => Some(Self::Standing(Box::new(read(bytes)?))),
             Kind::Timer => Some(Self::Timer(read(bytes)?)),
             _ => None,
         }?;
@@ -323,6 +330,8 @@ impl Taken {
             Self::Exec(event) => Input::Exec(event),
             Self::Command(command) => Input::Command(command),
             Self::Document(part) => Input::Document(part),
+            Self::Flow(flow) => Input::Flow(flow),
+            Self::Standing(standing) => Input::Standing(standing),
             Self::Timer(timer) => Input::Timer(*timer),
         }
     }

@@ -11,7 +11,7 @@ use super::source::Source;
 use crate::fact::Symbols;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Lines asked for at once: the most Loki gives.
 const PAGE: usize = 5_000;
@@ -155,16 +155,35 @@ fn quarantined(pusher: &Pusher) -> Result<BTreeSet<u64>> {
 }
 
 fn repair(pusher: &Pusher, late: &[Line]) -> Result<usize> {
-    let send = |streams: &[String]| pusher.address.push(&push::compress(&push::encode(streams, late)));
-    match send(&streams(&pusher.instance, None)) {
-        Ok(()) => Ok(late.len()),
-        Err(Fault::Rows(_)) => {
-            let day = crate::moment::utc(keel_core::units::Wall::from_nanos(late.first().map_or(0, |line| line.wall)));
-            match send(&streams(&pusher.instance, Some(day.get(..10).unwrap_or("late")))) {
-                Ok(()) => Ok(late.len()),
-                Err(fault) => bail!("loki: missing lines are refused: {fault}"),
-            }
+    let mut too_late: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+    sort_out(pusher, late, &mut too_late)?;
+    for (day, lines) in &too_late {
+        if let Err(fault) = send(pusher, Some(day), lines) {
+            bail!("loki: missing lines are refused: {fault}");
         }
-        Err(fault) => Err(fault.into()),
+    }
+    Ok(late.len())
+}
+
+fn send(pusher: &Pusher, day: Option<&str>, lines: &[Line]) -> Result<(), Fault> {
+    pusher.address.push(&push::compress(&push::encode(&streams(&pusher.instance, day), lines)))
+}
+
+/// Sends lines where they belong; those refused there are kept by their day. A refused request may have stored a part of
+/// its lines, so what is refused is halved until it is one line: only that one goes elsewhere, and none stands twice.
+fn sort_out(pusher: &Pusher, late: &[Line], too_late: &mut BTreeMap<String, Vec<Line>>) -> Result<(), Fault> {
+    match (send(pusher, None, late), late) {
+        (Ok(()), _) | (_, []) => Ok(()),
+        (Err(Fault::Rows(_)), [only]) => {
+            let day = crate::moment::utc(keel_core::units::Wall::from_nanos(only.wall));
+            too_late.entry(day.get(..10).unwrap_or("late").to_owned()).or_default().push(only.clone());
+            Ok(())
+        }
+        (Err(Fault::Rows(_)), _) => {
+            let (older, newer) = late.split_at(late.len() / 2);
+            sort_out(pusher, older, too_late)?;
+            sort_out(pusher, newer, too_late)
+        }
+        (Err(fault), _) => Err(fault),
     }
 }

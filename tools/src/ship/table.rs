@@ -82,7 +82,7 @@ pub const SUMMARISED: [Kind; 5] = [Kind::Book, Kind::Trade, Kind::Ticker, Kind::
 /// The engine's own wake-ups, and the seal of a segment: pinned by `span` alone.
 pub const PINNED: [Kind; 2] = [Kind::Timer, Kind::Seal];
 /// Kinds of the compliance journal, which is never shipped from here.
-pub const CONFIDENTIAL: [Kind; 1] = [Kind::Alert];
+pub const CONFIDENTIAL: [Kind; 2] = [Kind::Alert, Kind::CaseAct];
 
 /// Every table, in the order they are written in.
 #[must_use]

@@ -12,7 +12,8 @@
 
 use crate::desk::{Desk, View};
 use crate::event::{
-    Command, CommandKind, Difference, Document, ExecEvent, Fill, Kind, MarketEvent, NotSized, Op, Order, Record, Timer,
+    Command, CommandKind, Difference, Document, ExecEvent, Fill, Flow, Kind, MarketEvent, NotSized, Op, Order, Record,
+    Side, Standing, Timer,
 };
 use crate::ids::{ClientId, InstrumentId, Seq};
 use crate::instrument::Instruments;
@@ -28,6 +29,9 @@ pub const BEAT: u64 = 100_000_000;
 /// Nanoseconds of silence after which an order counts as `Unknown`.
 pub const SILENCE: u64 = 2_000_000_000;
 
+/// Levels of each side a rehearsal looks at.
+const NEAR: usize = 10;
+
 /// One fact for the engine.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -39,6 +43,10 @@ pub enum Input<'a> {
     Command(&'a Command),
     /// A part of what people signed.
     Document(&'a Document),
+    /// Money moved at the venue.
+    Flow(&'a Flow),
+    /// What the account and its key are to the venue.
+    Standing(&'a Standing),
     /// [`Engine::deadline`] passed.
     Timer(Timer),
 }
@@ -50,6 +58,8 @@ impl Record for Input<'_> {
             Self::Exec(fact) => fact.kind(),
             Self::Command(fact) => fact.kind(),
             Self::Document(fact) => fact.kind(),
+            Self::Flow(fact) => fact.kind(),
+            Self::Standing(fact) => fact.kind(),
             Self::Timer(fact) => fact.kind(),
         }
     }
@@ -60,6 +70,8 @@ impl Record for Input<'_> {
             Self::Exec(fact) => fact.bytes(),
             Self::Command(fact) => fact.bytes(),
             Self::Document(fact) => fact.bytes(),
+            Self::Flow(fact) => fact.bytes(),
+            Self::Standing(fact) => fact.bytes(),
             Self::Timer(fact) => fact.bytes(),
         }
     }
@@ -156,9 +168,29 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
             Input::Exec(event) => self.exec(now, cause, event),
             Input::Command(command) => self.gate.command(now, command),
             Input::Document(document) => self.gate.document(now, document),
+            Input::Flow(flow) => self.desk.equity.flow(now, flow),
+            Input::Standing(standing) => self.gate.standing(now, standing),
             Input::Timer(_) => self.timer(now, cause),
         }
         self.heed(now, cause);
+    }
+
+    /// Walks the way of an order on one instrument without going it: for moments in which nothing happens, so that the
+    /// way is not cold when something does. Nothing is decided, counted or recorded.
+    pub fn rehearse(&mut self, now: Now, on: InstrumentId) {
+        self.log.ready();
+        let Some(seat) = self.desk.seat(on) else { return };
+        let Some(touch) = seat.touch() else { return };
+        for side in [Side::Buy, Side::Sell] {
+            core::hint::black_box(
+                seat.book().levels(side).take(NEAR).map(|level| level.qty.raw()).fold(0, i64::wrapping_add),
+            );
+        }
+        let wish = Wish::Take { side: Side::Buy, limit: touch.bid.px, reduce: false };
+        if let Ok(order) = self.sizing.size(&wish, seat, None) {
+            let context = Context { touch: Some(touch), working: None, log: self.log.health() };
+            self.gate.rehearse(now, &order, &context);
+        }
     }
 
     /// The next order to send.

@@ -10,12 +10,22 @@
 //! ```
 //!
 //! Wallets and fills come on streams without a common order. A wallet older than our last fill says nothing; one that is
-//! not older and differs is given [`PATIENCE`] for the fill that explains it. What is still unexplained then came or went
-//! through the door, and is told.
+//! not older and differs is given [`PATIENCE`] for the fill that explains it, and [`DOOR_PATIENCE`] for a row of the
+//! venue's own log that says the same amount came or went through the door. What is still unexplained then is money moved
+//! all the same, and is told.
 
-use crate::event::{Difference, DifferenceKind, Fill, Resolution, Resumed, Wallet, Worth};
+use crate::event::{Difference, DifferenceKind, Fill, Flow, FlowState, Resolution, Resumed, Wallet, Worth};
 use crate::position::PATIENCE;
-use crate::units::{Mono, Notional};
+use crate::units::{Mono, Notional, Now, Wall};
+
+/// Cash that no fill explains waits this long for the row of the venue's log that does, nanoseconds: it is polled.
+pub const DOOR_PATIENCE: u64 = 10_000_000_000;
+
+/// A row of the log explains a wallet that comes this long after it or before, nanoseconds.
+const ROW_LIFE: u64 = 60_000_000_000;
+
+/// Rows that wait for their wallet; the oldest goes first.
+const MAX_ROWS: usize = 16;
 
 /// A wallet that was asked for, not pushed, may be older than a fill that came this shortly before it, nanoseconds.
 const HINDSIGHT: u64 = 1_000_000_000;
@@ -30,6 +40,39 @@ pub struct Equity {
     high: Option<i64>,
     wallet: Option<Wallet>,
     last_fill: Mono,
+    /// When our account of the cash began, by the venue's clock: what happened before is in its first word.
+    since: Wall,
+    /// Cash that came or went by the venue's log and is not in our account yet.
+    rows: Rows,
+}
+
+/// Amounts that wait, each from its moment; zero is a free place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rows([(Mono, i64); MAX_ROWS]);
+
+impl Rows {
+    fn push(&mut self, now: Mono, amount: i64) {
+        self.0.rotate_right(1);
+        self.0[0] = (now, amount);
+    }
+
+    /// Takes what comes to this much: one row, or all of them together. What waited too long is gone first.
+    fn take(&mut self, now: Mono, cash: i64) -> bool {
+        for row in &mut self.0 {
+            if now.since(row.0) >= ROW_LIFE {
+                row.1 = 0;
+            }
+        }
+        if let Some(row) = self.0.iter_mut().find(|(_, amount)| *amount == cash) {
+            row.1 = 0;
+            return true;
+        }
+        let all = self.0.iter().map(|(_, amount)| i128::from(*amount)).sum::<i128>() == i128::from(cash);
+        if all {
+            *self = Self::default();
+        }
+        all
+    }
 }
 
 impl Equity {
@@ -66,12 +109,21 @@ impl Equity {
     /// The venue's word for the cash. The first one is the beginning of our account of it.
     pub fn wallet(&mut self, wallet: &Wallet) {
         if !self.known {
-            (self.known, self.balance) = (true, wallet.balance.raw());
+            (self.known, self.balance, self.since) = (true, wallet.balance.raw(), wallet.ts);
         }
         let stale = wallet.queried.is_set() && wallet.recv.since(self.last_fill) < HINDSIGHT && self.wallet.is_some();
         if !stale {
             self.wallet = Some(*wallet);
         }
+    }
+
+    /// A movement by the venue's own books. Only rows of the log of this account's cash count: they alone say what moved
+    /// it, and a deposit or a transfer that is listed elsewhere too is not counted twice.
+    pub fn flow(&mut self, now: Now, flow: &Flow) {
+        if !flow.moves_cash() || flow.state != FlowState::Done || flow.coin.bytes() != b"USDT" || flow.ts < self.since {
+            return;
+        }
+        self.rows.push(now.mono, flow.amount.raw().saturating_sub(flow.fee.raw()));
     }
 
     /// Holds our cash against the venue's; what stays unexplained is money moved. Call until `None`.
@@ -81,8 +133,16 @@ impl Equity {
         if ours == theirs || now.since(wallet.recv) < PATIENCE {
             return None;
         }
-        self.moved = self.moved.saturating_add(theirs.saturating_sub(ours));
+        let cash = theirs.saturating_sub(ours);
+        let explained = self.rows.take(now, cash);
+        if !explained && now.since(wallet.recv) < DOOR_PATIENCE {
+            return None;
+        }
+        self.moved = self.moved.saturating_add(cash);
         self.balance = theirs;
+        if explained {
+            return None;
+        }
         let (kind, resolution) = (DifferenceKind::Balance, Resolution::TakenFromVenue);
         Some(Difference { at: now, ours, theirs, kind, resolution, ..Difference::default() })
     }
@@ -122,7 +182,7 @@ impl Worth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Flag;
+    use crate::event::{Flag, FlowKind};
 
     fn usdt(amount: i64) -> Notional {
         Notional::whole(amount)
@@ -169,9 +229,11 @@ mod tests {
             worth(&mut equity, 0);
             equity.wallet(&wallet(10, told));
             assert_eq!(equity.judge(at(100)), None, "a fill may explain it yet");
-            let difference = equity.judge(at(10).after(PATIENCE)).unwrap();
+            assert_eq!(equity.judge(at(10).after(PATIENCE)), None, "the venue's log may explain it yet");
+            assert_eq!(worth(&mut equity, 0), [1_000, 0, 1_000, 0], "until then it is neither profit nor loss");
+            let difference = equity.judge(at(10).after(DOOR_PATIENCE)).unwrap();
             assert_eq!((difference.kind, difference.ours), (DifferenceKind::Balance, usdt(1_000).raw()));
-            assert_eq!(equity.judge(at(9_000)), None, "told once");
+            assert_eq!(equity.judge(at(90_000)), None, "told once");
             assert_eq!(worth(&mut equity, 0), [told, moved, 1_000, 0]);
         }
     }
@@ -198,7 +260,55 @@ mod tests {
         // while nobody looked a position was closed at a loss of 30, and 200 came in
         next.filled(&fill(5, 0), usdt(-30).raw());
         next.wallet(&wallet(10, 1_170));
-        assert!(next.judge(at(10).after(PATIENCE)).is_some());
+        assert!(next.judge(at(10).after(DOOR_PATIENCE)).is_some());
         assert_eq!(worth(&mut next, 0), [1_170, 200, 1_100, 130]);
+    }
+
+    fn row(kind: FlowKind, amount: i64, fee: i64) -> Flow {
+        let coin = crate::ids::Text::new(b"USDT").unwrap();
+        let [amount, fee] = [amount, fee].map(crate::units::Qty::whole);
+        Flow { kind, amount, fee, coin, state: FlowState::Done, ts: Wall::from_millis(50), ..Flow::default() }
+    }
+
+    #[test]
+    fn a_row_of_the_venues_log_explains_the_cash_and_each_row_once() {
+        use FlowKind::{Bonus, Deposit, Trade, TransferIn, TransferOut};
+        let party = Flow { party: crate::ids::Text::new(b"FUND").unwrap(), ..row(TransferIn, 500, 0) };
+        let pending = Flow { state: FlowState::Pending, ..row(TransferIn, 500, 0) };
+        let early = Flow { ts: Wall::from_millis(1), ..row(TransferIn, 500, 0) };
+        let table: [(&[Flow], i64, bool); 9] = [
+            (&[row(TransferIn, 500, 0)], 1_500, true),
+            (&[row(TransferOut, -390, 10)], 600, true),
+            (&[row(TransferIn, 500, 0), row(TransferOut, -100, 0), row(Bonus, 5, 0)], 1_405, true),
+            (&[row(TransferIn, 499, 0)], 1_500, false),
+            (&[row(Trade, 500, 0)], 1_500, false),
+            (&[row(Deposit, 500, 0)], 1_500, false),
+            (&[party], 1_500, false),
+            (&[pending], 1_500, false),
+            (&[early], 1_500, false),
+        ];
+        for (rows, told, explains) in table {
+            let mut equity = Equity::default();
+            equity.wallet(&Wallet { ts: Wall::from_millis(40), ..wallet(0, 1_000) });
+            worth(&mut equity, 0);
+            let now = Now { mono: at(20), wall: Wall::default() };
+            rows.iter().for_each(|row| equity.flow(now, row));
+            equity.wallet(&wallet(10, told));
+            assert_eq!(equity.judge(at(10).after(PATIENCE)), None);
+            let moved = told - 1_000;
+            assert_eq!(worth(&mut equity, 0)[1], if explains { moved } else { 0 }, "{rows:?}");
+            assert_eq!(equity.judge(at(10).after(DOOR_PATIENCE)).is_none(), explains, "{rows:?}");
+            assert_eq!(worth(&mut equity, 0), [told, moved, 1_000, 0], "neither profit nor loss, either way");
+            equity.wallet(&wallet(11_000, told + moved));
+            assert!(equity.judge(at(11_000).after(DOOR_PATIENCE)).is_some(), "the same again is not explained");
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_explain_what_comes_long_after_it() {
+        let mut equity = begun();
+        equity.flow(Now { mono: at(0), wall: Wall::default() }, &row(FlowKind::TransferIn, 500, 0));
+        equity.wallet(&wallet(60_000, 1_500));
+        assert!(equity.judge(at(60_000).after(DOOR_PATIENCE)).is_some());
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::book::Touch;
 use crate::desk::Desk;
-use crate::event::{Command, Document, ExecEvent, MarketEvent, Order, Record};
+use crate::event::{Command, Document, ExecEvent, MarketEvent, Order, Record, Standing};
 use crate::ids::{InstrumentId, Seq};
 use crate::orders::{Change, Working};
 use crate::position::Position;
@@ -52,6 +52,8 @@ pub trait Gate {
     fn command(&mut self, now: Now, command: &Command);
     /// A part of a document from the front door. Who signed it is found out inside.
     fn document(&mut self, now: Now, document: &Document);
+    /// What the account and its key are to the venue: it may not be what its owner said it is.
+    fn standing(&mut self, now: Now, standing: &Standing);
     /// An order's worst case moved.
     fn order(&mut self, now: Now, change: &Change);
     /// A position changed.
@@ -67,6 +69,9 @@ pub trait Gate {
     /// The next order by which the brake itself shrinks what is held; `None` when there is nothing to send now. It has to
     /// be judged like any other.
     fn unwind(&mut self, now: Now, desk: &Desk) -> Option<Order>;
+    /// Walks the checks of an order and forgets what they said: code and data that lie still too long are cold when they
+    /// count. Nothing changes, nothing is permitted.
+    fn rehearse(&self, _now: Now, _order: &Order, _context: &Context<'_>) {}
     /// May this order leave?
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Self::Approved, Self::Refused>;
 }
@@ -96,6 +101,8 @@ pub trait Log {
     fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault>;
     /// Appends a decision and returns it with its proof.
     fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Self::Recorded<R>, LogFault>;
+    /// Has the place of the next records near at hand. Nothing is written.
+    fn ready(&mut self) {}
     /// Can it be trusted with the next one?
     fn health(&self) -> LogHealth;
 }

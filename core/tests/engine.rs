@@ -5,7 +5,7 @@ use keel_core::desk::Desk;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{
     Ack, BookUpdate, Command, CommandKind, Document, ExecEvent, ExecKind, Fill, Flag, Health, HealthState, Kind, Level,
-    MarketEvent, Op, Order, Origin, Record, Sent, Side, Timer,
+    MarketEvent, Op, Order, Origin, Record, Sent, Side, Standing, Timer,
 };
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId, Symbol, VenueId};
 use keel_core::instrument::{Instrument, Instruments};
@@ -59,6 +59,7 @@ impl Gate for Script {
         self.stopped = matches!(command.kind, CommandKind::CancelOnly | CommandKind::Halt | CommandKind::Shutdown);
     }
     fn document(&mut self, _: Now, _: &Document) {}
+    fn standing(&mut self, _: Now, _: &Standing) {}
     fn order(&mut self, _: Now, change: &Change) {
         self.open += change.after.raw() - change.before.raw();
     }

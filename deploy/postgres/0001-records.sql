@@ -132,6 +132,18 @@ END $$;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA keel FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keel.enrol(text, text), keel.partition(text, integer, date) TO keel_ship;
 
+CREATE TABLE keel.checkpoint (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  origin text NOT NULL,
+  size bigint NOT NULL CHECK (size >= 0),
+  note text NOT NULL UNIQUE CHECK (octet_length(note) <= 2048),
+  kept timestamptz NOT NULL DEFAULT now(),
+  kept_by text NOT NULL DEFAULT session_user
+);
+CREATE INDEX checkpoint_origin ON keel.checkpoint (origin, size);
+COMMENT ON TABLE keel.checkpoint IS 'Signed states of journals (C2SP checkpoints): what keel verify --against-postgres compares with';
+SELECT keel.protect('keel.checkpoint');
+
 CREATE TABLE keel.quarantine (
   "instance" integer NOT NULL,
   "day" date NOT NULL,
@@ -224,6 +236,7 @@ CREATE TABLE keel.run_stop (
   "mono" bigint NOT NULL,
   "wall" bigint,
   "open_orders" bigint NOT NULL,
+  "unrecorded" bigint NOT NULL,
   CHECK (kind IN (503)),
   PRIMARY KEY (instance, day, seq)
 ) PARTITION BY RANGE (instance, day);
@@ -398,7 +411,7 @@ CREATE TABLE keel.sent (
   "hash" bytea NOT NULL CHECK (octet_length(hash) = 32),
   "client" text,
   "at" bigint NOT NULL,
-  "ticks" bigint NOT NULL,
+  "took" bigint NOT NULL,
   "op" text,
   "outcome" text,
   CHECK (kind IN (207)),
@@ -674,6 +687,7 @@ CREATE TABLE keel.standing (
   "read_only" boolean NOT NULL,
   "expires" bigint,
   "changed" boolean NOT NULL,
+  "amiss" boolean NOT NULL,
   "digest" text,
   CHECK (kind IN (211)),
   PRIMARY KEY (instance, day, seq)

@@ -144,6 +144,11 @@ impl Pair {
         self.lanes[lane as usize].deadline()
     }
 
+    /// See [`Session::rehearse`].
+    pub fn rehearse(&mut self, frame: &[u8]) {
+        self.lanes[0].rehearse(frame);
+    }
+
     /// One of the sessions, for its counters.
     #[must_use]
     pub const fn session(&self, lane: Lane) -> &Session {

@@ -105,6 +105,17 @@ impl Encoder {
         order: &Order,
         out: &mut [u8; MAX_FRAME],
     ) -> Result<usize, EncodeError> {
+        let len = self.write(now, order, self.tries + 1, out)?;
+        self.tries += 1;
+        Ok(len)
+    }
+
+    /// Writes a frame nobody sends: see [`keel_core::engine::Engine::rehearse`].
+    pub(crate) fn rehearse(&self, now: Wall, order: &Order, out: &mut [u8; MAX_FRAME]) {
+        core::hint::black_box(self.write(now, order, 0, out).is_ok());
+    }
+
+    fn write(&self, now: Wall, order: &Order, attempt: u64, out: &mut [u8; MAX_FRAME]) -> Result<usize, EncodeError> {
         let templates = self.rows.get(order.instrument.index()).ok_or(EncodeError::UnknownInstrument)?;
         check(order)?;
         let template = &templates[template_index(order.op)];
@@ -120,8 +131,7 @@ impl Encoder {
         digits_into(&mut out[TIME], now.millis()).ok_or(EncodeError::Clock)?;
         let link = order.client.link();
         out[template.link..][..ClientId::LINK_LEN].copy_from_slice(&link);
-        self.tries += 1;
-        RequestId { client: order.client, op: order.op, attempt: self.tries }.write(&mut out[ID]);
+        RequestId { client: order.client, op: order.op, attempt }.write(&mut out[ID]);
         Ok(len)
     }
 }

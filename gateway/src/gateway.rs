@@ -20,9 +20,10 @@ use crate::sign::Signer;
 use crate::sweep::Sweep;
 use crate::watch::Watch;
 use keel_core::event::{Ack, Channel, ExecEvent, Flag, Link, LinkState, Order, Sent, SentOutcome};
+use keel_core::ids::{ClientId, InstrumentId};
 use keel_core::instrument::Instruments;
 use keel_core::orders::{Reaction, Working, reaction};
-use keel_core::units::{Mono, Now, Wall};
+use keel_core::units::{Mono, Now, Px, Qty, Wall};
 use keel_journal::Recorded;
 use keel_risk::Approved;
 use std::collections::VecDeque;
@@ -225,6 +226,28 @@ impl Gateway {
             Input::Timer => self.timer(now, sink),
         }
         self.ask(now);
+    }
+
+    /// Encodes an order on one instrument that nobody wants: see [`keel_core::engine::Engine::rehearse`]. Nothing is sent,
+    /// counted or promised.
+    pub fn rehearse(&mut self, now: Now, on: InstrumentId) {
+        assert!(self.frame_len == 0, "poll to None before");
+        let order = Order {
+            client: ClientId::new(0, 1),
+            instrument: on,
+            px: Px::whole(1),
+            qty: Qty::whole(1),
+            ..Order::default()
+        };
+        if let Some(frame) = self.frame.first_chunk_mut::<MAX_FRAME>() {
+            self.encoder.rehearse(now.wall, &order, frame);
+        }
+    }
+
+    /// Instruments it has templates for.
+    #[must_use]
+    pub fn instruments(&self) -> usize {
+        self.instruments.rows().len()
     }
 
     /// An order of an earlier run that was not finished when that run ended: the venue owes us a word about it. `age`:

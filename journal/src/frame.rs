@@ -146,6 +146,7 @@ pub struct Place {
 
 /// Reads the frame at the start of `bytes`, which reach to the end of the segment's records or at least [`MAX_FRAME`]
 /// far. `None` where nothing was committed.
+#[inline]
 pub fn read(bytes: &[u8], salt: u32) -> Result<Option<Frame<'_>>, Flaw> {
     let Ok((header, rest)) = Header::read_from_prefix(bytes) else {
         return if bytes.iter().all(|byte| *byte == 0) { Ok(None) } else { Err(Flaw::Length) };

@@ -6,7 +6,7 @@
 
 use crate::archive;
 use crate::damage::{Damage, What};
-use crate::frame::{self, Frame, MAX_FRAME};
+use crate::frame::{self, Frame, Header, MAX_FRAME};
 use crate::history::Seal;
 use crate::map::PAGE;
 use crate::segment::{self, FIRST, Head, Marks, Misfit};
@@ -18,7 +18,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-const CHUNK: usize = 256 * 1024;
+/// What is read at once: small enough to be still in the core's own cache when it is judged and used.
+const CHUNK: usize = 128 * 1024;
 /// Second looks before a frame is called damaged.
 const LOOKS: usize = 3;
 
@@ -138,24 +139,34 @@ impl Frames {
 
     /// The next frame, stepped over; `None` where nothing is committed or the segment is full.
     pub(crate) fn step(&mut self) -> Result<Option<Frame<'_>>, What> {
+        let found = self.find()?;
+        Ok(found.map(|header| self.found(header)))
+    }
+
+    /// Judges the next frame and steps over it: the header of the one [`Self::found`] gives.
+    pub(crate) fn find(&mut self) -> Result<Option<Header>, What> {
         for look in 0..LOOKS {
             let fresh = self.load(look > 0)?;
             match frame::read(self.window(), self.head.salt) {
-                Ok(Some(_)) => break,
+                Ok(Some(frame)) => {
+                    let header = frame.header;
+                    self.at += frame.size();
+                    return Ok(Some(header));
+                }
                 Ok(None) if fresh => return Ok(None),
                 Err(flaw) if look + 1 == LOOKS => return Err(What::Frame(flaw)),
                 Ok(None) | Err(_) => {}
             }
         }
-        let from = self.at - self.start;
-        match frame::read(&self.buffer[from..], self.head.salt) {
-            Ok(Some(frame)) => {
-                self.at += frame.size();
-                Ok(Some(frame))
-            }
-            Ok(None) => Ok(None),
-            Err(flaw) => Err(What::Frame(flaw)),
-        }
+        Ok(None)
+    }
+
+    /// The frame stepped over last, whose header [`Self::find`] gave.
+    pub(crate) fn found(&self, header: Header) -> Frame<'_> {
+        let end = self.at - self.start;
+        let from = end - frame::size(header.len as usize);
+        let bytes = &self.buffer[from..from + frame::HEADER + header.len as usize];
+        Frame { header, payload: &bytes[frame::HEADER..], bytes }
     }
 
     fn window(&self) -> &[u8] {
@@ -265,15 +276,15 @@ pub(crate) struct Expect {
 }
 
 impl Expect {
-    /// Checks that `frame` comes next, and moves on.
-    pub(crate) fn take(&mut self, frame: &Frame<'_>) -> Result<(), What> {
-        if frame.header.seq != self.seq {
-            return Err(What::Sequence { found: frame.header.seq });
+    /// Checks that the frame with this header comes next, and moves on.
+    pub(crate) fn take(&mut self, header: &Header) -> Result<(), What> {
+        if header.seq != self.seq {
+            return Err(What::Sequence { found: header.seq });
         }
-        if frame.header.wall <= self.wall {
+        if header.wall <= self.wall {
             return Err(What::Clock);
         }
-        *self = Self { seq: Seq(self.seq.0 + 1), wall: frame.header.wall };
+        *self = Self { seq: Seq(self.seq.0 + 1), wall: header.wall };
         Ok(())
     }
 }

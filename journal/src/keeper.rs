@@ -124,7 +124,7 @@ impl Keeper {
         &self.recovery
     }
 
-    /// The error that broke the journal.
+    /// The error that broke the journal; `Other` when the writer met it first.
     #[must_use]
     pub const fn failure(&self) -> Option<io::ErrorKind> {
         self.failure
@@ -139,6 +139,9 @@ impl Keeper {
     /// Ends in good order: syncs, hashes and seals everything. The next opening begins a new segment.
     pub fn finish(mut self, writer: Writer) -> io::Result<()> {
         drop(writer);
+        if let Some(kind) = self.failure {
+            return Err(io::Error::from(kind));
+        }
         let (number, at) = self.shared.position();
         while self.sync(Mono::from_nanos(u64::MAX), number, at)?
             + self.hash(number, at)?
@@ -158,7 +161,7 @@ impl Keeper {
             self.populate_ahead(here)?;
             work += 1;
         }
-        if self.newest() == number && (renew || self.shared.trouble.load(Ordering::Relaxed) != LOW) {
+        if self.newest() == number && (renew || self.shared.trouble() != LOW) {
             self.prepare(number)?;
             work += 1;
         }
@@ -206,11 +209,11 @@ impl Keeper {
         match made {
             Ok(spare) => {
                 self.bytes += bytes;
-                self.shared.trouble.store(0, Ordering::Relaxed);
+                self.shared.space(true);
                 self.adopt(spare)
             }
             Err(why) if is_no_space(&why) => {
-                self.shared.trouble.store(LOW, Ordering::Relaxed);
+                self.shared.space(false);
                 Ok(())
             }
             Err(why) => Err(why),
@@ -236,7 +239,7 @@ impl Keeper {
         let pending = self.durable.0.at < at && self.durable.0.number == number;
         let to = if behind > from || !waited || !pending { behind } else { at };
         if to > from {
-            segment.map.sync(from, to.next_multiple_of(PAGE))?;
+            self.shared.sync(&segment, from, to.next_multiple_of(PAGE))?;
             if to % PAGE != 0 {
                 segment.map.populate(from, to)?;
             }
@@ -324,9 +327,13 @@ impl Agent for Keeper {
         if self.failure.is_some() {
             return 0;
         }
-        self.work(now).unwrap_or_else(|why| {
+        let worked = match self.shared.trouble() {
+            BROKEN => Err(io::Error::other("the writer met an error of the medium")),
+            _ => self.work(now),
+        };
+        worked.unwrap_or_else(|why| {
             self.failure = Some(why.kind());
-            self.shared.trouble.store(BROKEN, Ordering::Relaxed);
+            self.shared.broke();
             0
         })
     }

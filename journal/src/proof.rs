@@ -183,7 +183,7 @@ pub(crate) fn hash(text: &str) -> Option<Hash> {
 }
 
 /// The leaves of each subtree on the way from leaf `index` up, in a tree of `size`: the path of RFC 6962, 2.1.1.
-fn siblings(index: u64, size: u64) -> Vec<Range<u64>> {
+pub(crate) fn siblings(index: u64, size: u64) -> Vec<Range<u64>> {
     let (mut from, mut to, mut ranges) = (0, size, Vec::new());
     while to - from > 1 {
         let split = from + (to - from).next_power_of_two() / 2;
@@ -200,7 +200,7 @@ fn siblings(index: u64, size: u64) -> Vec<Range<u64>> {
 }
 
 /// The root a leaf and its path lead to; `None` when the path has the wrong length for the place.
-fn climb(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
+pub(crate) fn climb(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     if index >= size {
         return None;
     }

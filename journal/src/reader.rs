@@ -16,7 +16,7 @@
 //! ```
 
 use crate::damage::{Damage, What};
-use crate::frame::Entry;
+use crate::frame::{Entry, Header};
 use crate::frames::{Expect, Frames, SealPage};
 use crate::segment::{self, FIRST};
 use keel_core::ids::Seq;
@@ -81,17 +81,16 @@ impl Reader {
 
     /// The next record; `None` where there is none yet. After an error every further call gives the same error.
     pub fn poll(&mut self) -> Result<Option<Entry<'_>>, Damage> {
-        if !self.ready()? {
-            return Ok(None);
-        }
+        let Some((header, at)) = self.find()? else { return Ok(None) };
         let Some(frames) = &mut self.frames else { return Ok(None) };
-        let (segment, at) = (frames.head.number, frames.at());
-        let expected = self.expect.map_or(Seq::NONE, |expect| expect.seq);
-        let damage = |what| Damage { segment, offset: at as u64, seq: expected, what };
-        let Some(frame) = frames.step().map_err(damage)? else { return Ok(None) };
-        let first = Expect { seq: frame.header.seq, wall: Wall::from_nanos(0) };
-        self.expect.get_or_insert(first).take(&frame).map_err(damage)?;
-        Ok(Some(frame.into()))
+        let first = Expect { seq: header.seq, wall: Wall::from_nanos(0) };
+        let expect = self.expect.get_or_insert(first);
+        let (segment, expected) = (frames.head.number, expect.seq);
+        if let Err(what) = expect.take(&header) {
+            frames.seek(at);
+            return Err(Damage { segment, offset: at as u64, seq: expected, what });
+        }
+        Ok(Some(frames.found(header).into()))
     }
 
     fn begin(&mut self) -> Result<(), Damage> {
@@ -102,16 +101,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Is there a frame to step over, here or in the next segment?
-    fn ready(&mut self) -> Result<bool, Damage> {
+    /// Steps over the next frame, here or in the next segment: its header, and where it stands.
+    fn find(&mut self) -> Result<Option<(Header, usize)>, Damage> {
         if self.frames.is_none() {
             self.begin()?;
         }
-        let Some(frames) = &mut self.frames else { return Ok(false) };
-        let number = frames.head.number;
-        if standing(frames)? {
-            return Ok(true);
+        if let Some(found) = self.find_here()? {
+            return Ok(Some(found));
         }
+        let Some(number) = self.frames.as_ref().map(|frames| frames.head.number) else { return Ok(None) };
         if !segment::exists(&self.dir, number + 1) {
             return self.end();
         }
@@ -120,16 +118,27 @@ impl Reader {
             return self.end();
         }
         // the writer may have filled this one and moved on between the two looks
-        if standing(frames)? {
-            return Ok(true);
+        if let Some(found) = self.find_here()? {
+            return Ok(Some(found));
         }
         self.frames = Some(next);
-        Ok(true)
+        self.find_here()
+    }
+
+    fn find_here(&mut self) -> Result<Option<(Header, usize)>, Damage> {
+        let Some(frames) = &mut self.frames else { return Ok(None) };
+        let (segment, at) = (frames.head.number, frames.at());
+        let seq = self.expect.map_or(Seq::NONE, |expect| expect.seq);
+        match frames.find() {
+            Ok(found) => Ok(found.map(|header| (header, at))),
+            Err(what @ (What::Io(_) | What::File(_))) => Err(Damage::file(segment, what)),
+            Err(what) => Err(Damage { segment, offset: at as u64, seq, what }),
+        }
     }
 
     /// Nothing follows. In a sealed segment that must be what the seal says.
-    fn end(&self) -> Result<bool, Damage> {
-        let Some(frames) = &self.frames else { return Ok(false) };
+    fn end<T>(&self) -> Result<Option<T>, Damage> {
+        let Some(frames) = &self.frames else { return Ok(None) };
         let damage = |what| Damage {
             segment: frames.head.number,
             offset: frames.at() as u64,
@@ -141,7 +150,7 @@ impl Reader {
             (SealPage::Sealed(seal, _), Some(expect)) if expect.seq.0 != seal.terms.last.0 + 1 => {
                 Err(damage(What::Hole))
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 }

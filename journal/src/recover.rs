@@ -199,7 +199,7 @@ impl Walk {
         loop {
             let at = frames.at();
             let found = frames.step().and_then(|frame| match frame {
-                Some(frame) => self.expect.take(&frame).map(|()| {
+                Some(frame) => self.expect.take(&frame.header).map(|()| {
                     self.history.absorb(frame.bytes);
                     true
                 }),

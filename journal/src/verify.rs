@@ -241,7 +241,7 @@ impl Walk {
         let (seq, wall, offset) = (frame.header.seq, frame.header.wall, at as u64);
         let expect = self.expect.get_or_insert(Expect { seq, wall: Wall::from_nanos(0) });
         let wanted = expect.seq;
-        if let Err(what) = expect.take(frame) {
+        if let Err(what) = expect.take(&frame.header) {
             *expect = Expect { seq: Seq(seq.0.saturating_add(1)), wall };
             self.history = None;
             self.report.add(Damage { segment, offset, seq: wanted, what });

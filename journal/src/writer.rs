@@ -30,10 +30,14 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds below this are market facts: the first to be refused when space is short.
+/// Bytes of a payload whose checksum is taken for nothing, to keep the code near.
+const REHEARSED: usize = 64;
+/// Bytes of the next records kept near at hand: a book's change and the decision it causes.
+const READY: usize = 1024;
 const MARKET_END: u16 = 200;
 
 /// When a decision may take effect.
@@ -115,8 +119,9 @@ pub(crate) struct Shared {
     pub(crate) durable: AtomicU64,
     /// Keeper: last record in a sealed segment.
     pub(crate) sealed: AtomicU64,
-    /// Keeper: 0, [`LOW`] or [`BROKEN`].
-    pub(crate) trouble: AtomicU8,
+    /// 0, [`LOW`] or [`BROKEN`]; once broken, broken for good.
+    trouble: AtomicU8,
+    turn: Mutex<()>,
     lock: Option<File>,
 }
 
@@ -129,6 +134,33 @@ impl Shared {
     fn publish(&self, number: u32, at: usize, seq: Seq) {
         self.head.store(seq.0, Ordering::Relaxed);
         self.position.store(u64::from(number) << 32 | at as u64, Ordering::Release);
+    }
+
+    /// What is the matter.
+    pub(crate) fn trouble(&self) -> u8 {
+        self.trouble.load(Ordering::Relaxed)
+    }
+
+    /// The medium failed, or the file was cut short.
+    pub(crate) fn broke(&self) {
+        self.trouble.store(BROKEN, Ordering::Relaxed);
+    }
+
+    /// Is there space for another segment? It mends nothing that is broken.
+    pub(crate) fn space(&self, there: bool) {
+        let next = if there { 0 } else { LOW };
+        let mend = |now| (now != BROKEN).then_some(next);
+        let _ = self.trouble.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mend);
+    }
+
+    /// Waits until a range of a segment is on the medium. One at a time, and none after one that failed: the kernel tells
+    /// an error of a file once, to whoever asks first, and whoever asks second would hear that all is well.
+    pub(crate) fn sync(&self, segment: &Segment, from: usize, to: usize) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.trouble() == BROKEN {
+            return Err(io::Error::other("the medium failed before"));
+        }
+        segment.map.sync(from, to).inspect_err(|_| self.broke())
     }
 
     /// Where the writer is.
@@ -287,7 +319,7 @@ impl Writer {
             return Err(LogFault::TooLong);
         }
         let size = frame::size(payload.len());
-        if self.shared.trouble.load(Ordering::Relaxed) == BROKEN {
+        if self.shared.trouble() == BROKEN {
             return Err(LogFault::Broken);
         }
         if self.at + size > self.comfort {
@@ -310,7 +342,7 @@ impl Writer {
     /// The file was cut short under the writer: nothing more is taken, and the record at hand was not.
     #[cold]
     fn lose(&self) -> LogFault {
-        self.shared.trouble.store(BROKEN, Ordering::Relaxed);
+        self.shared.broke();
         LogFault::Broken
     }
 
@@ -318,10 +350,8 @@ impl Writer {
     #[cold]
     fn sync(&mut self) -> Result<(), LogFault> {
         let from = self.synced - self.synced % PAGE;
-        if self.segment.map.sync(from, self.at.next_multiple_of(PAGE)).is_err() {
-            self.shared.trouble.store(BROKEN, Ordering::Relaxed);
-            return Err(LogFault::Broken);
-        }
+        let to = self.at.next_multiple_of(PAGE);
+        self.shared.sync(&self.segment, from, to).map_err(|_| LogFault::Broken)?;
         self.synced = self.at;
         self.shared.durable.fetch_max(self.last.0, Ordering::Release);
         Ok(())
@@ -384,9 +414,16 @@ impl Log for Writer {
         Ok(Recorded::new(seq, decision))
     }
 
+    #[inline]
+    fn ready(&mut self) {
+        self.segment.map.prefetch(self.at, READY);
+        let header = Header::new(self.segment.head.salt, 0, Place::default(), &[0; REHEARSED]);
+        core::hint::black_box(&header);
+    }
+
     fn health(&self) -> LogHealth {
         let short = self.spare.is_none() && self.at > self.comfort;
-        match self.shared.trouble.load(Ordering::Relaxed) {
+        match self.shared.trouble() {
             BROKEN => LogHealth::Faulty,
             LOW => LogHealth::Low,
             _ if short => LogHealth::Low,

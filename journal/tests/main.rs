@@ -9,11 +9,13 @@
 
 mod cases {
     mod archive;
+    mod clock;
     mod damage;
     mod faults;
     mod fuzz;
     mod kill;
     mod life;
+    mod mutations;
     mod power;
     mod proofs;
     mod retain;

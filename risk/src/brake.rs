@@ -138,6 +138,7 @@ reasons! {
     23 Executions Hold, "The strategy traded so often that a person must look.";
     24 StrategyRejects Hold, "The venue refused so often that a person must look.";
     25 PersonCloses Close, "A person asked for everything to be closed.";
+    26 Kyc Hold, "The account, its owner or its key is not what the registry says.";
 }
 
 /// One scope: where it stands, and why.

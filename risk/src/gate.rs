@@ -18,6 +18,7 @@ use crate::decision::{Approved, Decision, Refused};
 use crate::exposure::Exposure;
 use crate::flatten::{BRAKE, Flatten};
 use crate::flow::Flow;
+use crate::kyc::KycPolicy;
 use crate::limits::{InstrumentLimits, Limits, LimitsError, StrategyLimits};
 use crate::models::Models;
 use crate::notice::{self, Notice, Said, Trip};
@@ -25,12 +26,13 @@ use crate::petition;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Cause, Level, Readings, Trips};
-use crate::var::{Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
+use crate::var::{Measured, Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
 use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
 use keel_core::event::{
-    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order, Wallet,
+    Ack, Channel, Command, CommandKind, Document, ExecEvent, ExecKind, LinkState, MarketEvent, Op, Order,
+    Standing as Account, Wallet,
 };
 use keel_core::ids::{ClientId, InstrumentId, Text};
 use keel_core::instrument::{Instrument, Instruments};
@@ -77,12 +79,16 @@ pub struct Gate {
     profits: Vec<i64>,
     pub(crate) trips: Trips,
     readings: Readings,
+    measured: Measured,
     drift: f64,
     next_check: Mono,
     /// When the brake last looked; `None` before its first look.
     beat: Option<Mono>,
     pub(crate) petitions: petition::Desk,
     pub(crate) flatten: Flatten,
+    pub(crate) kyc: Option<KycPolicy>,
+    /// What the account last was to the venue.
+    pub(crate) account: Option<Account>,
     said: Said,
     /// Who last asked for less.
     author: Text<39>,
@@ -156,11 +162,14 @@ impl Gate {
             profits: vec![0; count],
             trips: Trips::default(),
             readings: Readings::default(),
+            measured: Measured::default(),
             drift: 0.0,
             next_check: Mono::default(),
             beat: None,
             petitions: petition::Desk::default(),
             flatten: Flatten::new(count),
+            kyc: None,
+            account: None,
             said: Said::default(),
             author: Text::EMPTY,
             next_fortune: Mono::default(),
@@ -232,6 +241,12 @@ impl Gate {
         self.drift
     }
 
+    /// Value at risk, shortfall and stress at the last look, once an interval.
+    #[must_use]
+    pub const fn measured(&self) -> Measured {
+        self.measured
+    }
+
     /// What the brake trips by.
     #[must_use]
     pub const fn trips(&self) -> &Trips {
@@ -262,7 +277,10 @@ impl Gate {
         let asked = matches!(after.reason, Reason::Person | Reason::PersonCloses | Reason::Ending);
         Trip {
             version: self.brake.version(),
-            measured: cause.and_then(|cause| self.trips.measured(cause)).unwrap_or(0),
+            measured: match after.reason {
+                Reason::Kyc => self.kyc().map_or(0, |found| found.bits().into()),
+                _ => cause.and_then(|cause| self.trips.measured(cause)).unwrap_or(0),
+            },
             limit: cause.map_or(0, |cause| self.limits.trips.of(cause).at(level)),
             limits: self.limits.version,
             author: if asked { self.author } else { Text::EMPTY },
@@ -325,7 +343,9 @@ impl Gate {
         self.readings.value_at_risk =
             risk.map(|(risk, tail)| share(risk.var, tail.max_loss).max(share(risk.es, tail.max_shortfall)));
         let still = Shock { instrument: InstrumentId(0), value: 0.0, cost: 0.0 };
-        self.readings.stress = Some(share(self.stress.worst_loss(still), self.limits.max_stress));
+        let stress = self.stress.worst_loss(still);
+        self.readings.stress = Some(share(stress, self.limits.max_stress));
+        self.measured = Measured { risk: risk.map(|(risk, _)| risk), stress: Some(stress) };
         let wallet = self.wallet.map(|wallet| (wallet.maintenance_margin.raw(), wallet.equity.raw()));
         // equity that is gone is all margin, not none
         self.readings.margin = wallet.map(|(margin, equity)| of(margin.into(), equity.into()).unwrap_or(i64::MAX));
@@ -435,6 +455,15 @@ impl permit::Gate for Gate {
     type Refused = Refused;
     type Notice = Notice;
 
+    fn rehearse(&self, now: Now, order: &Order, context: &Context<'_>) {
+        let mut decision = Decision { order: *order, limits: self.limits.version, ..Decision::default() };
+        if let Ok(question) = Question::new(self, now, order, context) {
+            question.describe(&mut decision);
+            question.answer(&mut decision);
+        }
+        core::hint::black_box(&decision);
+    }
+
     fn judge(&mut self, now: Now, order: &Order, context: &Context<'_>) -> Result<Approved, Refused> {
         let decision = self.weigh(now, order, context);
         if decision.first != Refusal::None {
@@ -511,6 +540,11 @@ impl permit::Gate for Gate {
 
     fn document(&mut self, now: Now, document: &Document) {
         self.petition(now, document);
+    }
+
+    fn standing(&mut self, _now: Now, standing: &Account) {
+        self.account = Some(*standing);
+        self.uphold();
     }
 
     fn notice(&mut self, now: Now) -> Option<Notice> {

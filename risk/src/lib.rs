@@ -58,6 +58,7 @@
 
 pub mod backtest;
 pub mod brake;
+pub mod cases;
 mod checks;
 pub mod consent;
 #[cfg(test)]
@@ -70,6 +71,7 @@ pub mod gate;
 pub mod history;
 #[cfg(test)]
 mod knight_tests;
+pub mod kyc;
 pub mod latch;
 pub mod limits;
 pub mod models;
@@ -80,6 +82,7 @@ pub mod refusal;
 pub mod register;
 pub mod sizing;
 pub mod stress;
+pub mod surveil;
 pub mod throwaway;
 mod traffic;
 pub mod trips;

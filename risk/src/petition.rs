@@ -83,6 +83,7 @@ impl Gate {
             conduct.executions.release();
             conduct.rejects.release();
         }
+        self.uphold();
         Ok(())
     }
 

@@ -409,6 +409,15 @@ pub struct Risk {
     pub k: usize,
 }
 
+/// What a book may lose with everything open filled at worst, for people and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Over the scenarios; `None` without any, or when a number is none.
+    pub risk: Option<Risk>,
+    /// In the worst stress scenario, USDT; `None` before the first look.
+    pub stress: Option<f64>,
+}
+
 /// Exact value at risk and expected shortfall by selection; reorders `outcomes`. `None` when there are none, one is not
 /// finite, or the tail is not between 1 and 10,000 basis points.
 #[must_use]

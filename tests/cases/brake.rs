@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An exchange, a configuration, two people with keys.
-struct Site {
+pub struct Site {
     dir: tempfile::TempDir,
     venue: Child,
     /// Held open: an exchange that cannot print ends.
     _lines: BufReader<ChildStdout>,
-    config: String,
+    pub config: String,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let tls = path("tls");
@@ -65,7 +65,7 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    fn node(&self) -> Child {
+    pub fn node(&self) -> Child {
         let node = start(&["run", "--config", &self.config]);
         self.until("account compared: true");
         node
@@ -91,7 +91,7 @@ impl Site {
         }
     }
 
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 

@@ -54,3 +54,30 @@ fn a_flipped_byte_anywhere_in_a_segment_is_named() {
     std::fs::write(&file, &bytes).unwrap();
     assert!(keel(&["verify", path.to_str().unwrap()]).status.success());
 }
+
+#[test]
+fn a_proof_made_here_is_checked_elsewhere_with_the_public_key_alone() {
+    let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = recorded(here.path());
+    let (journal, secret) = (path.to_str().unwrap(), here.path().join("secret"));
+    let secret = secret.to_str().unwrap();
+    let made = keel(&["checkpoint", "--new-key", "keel.example/here", "--key", secret]);
+    let public = text(&made.stdout).trim().to_owned();
+    let proof = here.path().join("7.tlog-proof");
+    let proven = keel(&["prove", journal, "7", "--signing-key", secret, "-o", proof.to_str().unwrap()]);
+    assert!(proven.status.success(), "{}", text(&proven.stderr));
+    let taken = elsewhere.path().join("proof");
+    std::fs::copy(&proof, &taken).unwrap();
+    // neither the journal nor the signing key is there any more
+    drop(here);
+    let check = |key: &str| keel(&["verify", "--proof", taken.to_str().unwrap(), "--key", key]);
+    let sound = check(&public);
+    assert!(text(&sound.stdout).starts_with("proven: record 7 of the "), "{}", text(&sound.stderr));
+    let bytes = std::fs::read_to_string(&taken).unwrap();
+    std::fs::write(&taken, bytes.replace("index 6", "index 5")).unwrap();
+    assert_eq!(check(&public).status.code(), Some(1), "another record's number");
+    let stranger = elsewhere.path().join("stranger");
+    let other = keel(&["checkpoint", "--new-key", "keel.example/here", "--key", stranger.to_str().unwrap()]);
+    std::fs::write(&taken, bytes).unwrap();
+    assert_eq!(check(text(&other.stdout).trim()).status.code(), Some(1), "another's key");
+}

@@ -6,8 +6,10 @@
 
 mod allocation;
 mod brake;
+mod casework;
 mod deadman;
 mod demo;
+mod flows;
 mod incidents;
 mod input;
 mod journal;
@@ -17,5 +19,6 @@ mod knight;
 mod measured;
 mod replay;
 mod rooms;
+mod surveil;
 mod tidy;
 mod world;

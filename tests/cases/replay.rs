@@ -99,7 +99,7 @@ fn replays_alike(seconds: u64) {
 
 #[test]
 fn a_recorded_demo_replays_to_the_byte_twice_and_in_both_profiles() {
-    replays_alike(120);
+    replays_alike(600);
 }
 
 #[test]

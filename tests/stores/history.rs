@@ -142,7 +142,7 @@ impl History {
                 ..Fill::default()
             }),
             35..=36 => self.fact(&Ack { client, venue, ts, code: -1, op: Op::Cancel, ..Ack::default() }),
-            37..=38 => self.fact(&Sent { client, ticks: roll, op: Op::New, ..Sent::default() }),
+            37..=38 => self.fact(&Sent { client, took: roll, op: Op::New, ..Sent::default() }),
             39 => self.fact(&NotSized { order }),
             40 => self.fact(&VenuePosition {
                 size: qty,

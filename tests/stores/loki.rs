@@ -32,6 +32,8 @@ pub struct Knobs {
     pub times: AtomicU64,
     /// Requests with more lines than this are answered with 429.
     pub burst: AtomicU64,
+    /// Lines before this moment are too old.
+    pub oldest: AtomicU64,
     /// Longest line.
     pub max_line: AtomicU64,
     /// Connections are cut: 1 before anything is read, 2 within the body, 3 after it was stored and before the answer.
@@ -78,6 +80,7 @@ impl Loki {
             status: 0.into(),
             times: 0.into(),
             burst: u64::MAX.into(),
+            oldest: 0.into(),
             max_line: (256 << 10).into(),
             cut: 0.into(),
             closed: false.into(),
@@ -234,6 +237,8 @@ fn push(request: &Request, store: &Mutex<Store>, knobs: &Knobs) -> (u16, String)
             let newest = stream.last().map_or(0, |(wall, ..)| *wall);
             if entry.1.len() as u64 > knobs.max_line.load(Ordering::Relaxed) {
                 refused = Some(format!("max entry size exceeded: {} bytes", entry.1.len()));
+            } else if entry.0 < knobs.oldest.load(Ordering::Relaxed) {
+                refused = Some("has timestamp too old".to_owned());
             } else if entry.0.saturating_add(WINDOW) < newest {
                 refused = Some("entry too far behind".to_owned());
             } else if knobs.odd.lock().unwrap().iter().any(|odd| entry.1.contains(odd)) {

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests watch the clock from outside")]
 #![allow(missing_docs, unreachable_pub, reason = "nobody outside this binary reads it")]
 
+mod anchors;
 mod chaos;
 mod doors;
 mod history;
@@ -15,6 +16,7 @@ mod history;
 mod keel;
 mod lines;
 mod loki;
+mod outage;
 mod postgres;
 mod proxy;
 mod rows;

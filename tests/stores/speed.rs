@@ -45,12 +45,13 @@ fn backlog_beside_a_bare_copy() {
     psql(script);
     let floor = since.elapsed();
     let rate = |time: std::time::Duration| rows as f64 / time.as_secs_f64();
+    // one line of JSON, for programs that collect figures
     println!(
-        "{rows} rows of {} records: keel ship {:.0} rows/s, psql COPY of the same rows {:.0} rows/s: {:.0} %",
-        RECORDS + 4,
-        rate(ours),
-        rate(floor),
-        100.0 * rate(ours) / rate(floor)
+        "\n{}",
+        serde_json::json!({ "measure": "ship_postgres", "records": RECORDS + 4, "rows": rows,
+            "ship_rows_per_second": rate(ours).round(), "copy_rows_per_second": rate(floor).round(),
+            "ratio": (1_000.0 * rate(ours) / rate(floor)).round() / 1_000.0,
+            "records_per_second": ((RECORDS + 4) as f64 / ours.as_secs_f64()).round() })
     );
 }
 
@@ -64,5 +65,10 @@ fn backlog_into_a_double_that_takes_everything() {
     let since = Instant::now();
     shipped(&crate::keel::keel(&["ship", "--once", "--loki", &loki.url(), dir]));
     let time = since.elapsed().as_secs_f64();
-    println!("{} lines of 300004 records: {:.0} lines/s", loki.lines(), loki.lines() as f64 / time);
+    let per_second = (loki.lines() as f64 / time).round();
+    println!(
+        "\n{}",
+        serde_json::json!({ "measure": "ship_loki_double", "records": 300_004, "lines": loki.lines(),
+            "lines_per_second": per_second })
+    );
 }

@@ -3,6 +3,7 @@
 //! The signing key belongs on another machine, with a copy of the journal: a signature by a key on the trading host
 //! proves nothing against whoever owns that host. `--new-key` makes one to begin with.
 
+use crate::anchors::{self, Login};
 use anyhow::{Context, Result, bail, ensure};
 use keel_journal::anchor::{Anchor, CommandAnchor, FileAnchor};
 use keel_journal::note::{PublicKey, SecretKey};
@@ -33,6 +34,15 @@ pub struct Args {
     /// Hand the checkpoint to this program
     #[arg(long, value_name = "COMMAND")]
     pub anchor_command: Vec<String>,
+    /// Keep the checkpoint in this database: postgres://keel_ship@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    pub anchor_postgres: Option<String>,
+    /// Keep the checkpoint in this log store: https://HOST:3100
+    #[arg(long, value_name = "URL")]
+    pub anchor_loki: Option<String>,
+    /// How the stores let us in
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// Signs and prints on standard output.
@@ -50,18 +60,24 @@ fn sign(args: &Args) -> Result<String> {
     let key = secret(&args.key)?;
     let state = proof::checkpoint(dir, key.public().name(), args.size)?;
     let note = state.sign(&key)?;
-    let mut anchors: Vec<Box<dyn Anchor>> = Vec::new();
+    let mut keepers: Vec<Box<dyn Anchor>> = Vec::new();
     for file in &args.anchor {
-        anchors.push(Box::new(FileAnchor::open(file).with_context(|| file.display().to_string())?));
+        keepers.push(Box::new(FileAnchor::open(file).with_context(|| file.display().to_string())?));
     }
     for line in &args.anchor_command {
-        anchors.push(Box::new(CommandAnchor::new(line).context("--anchor-command: which program?")?));
+        keepers.push(Box::new(CommandAnchor::new(line).context("--anchor-command: which program?")?));
     }
-    hand(&note, &mut anchors)?;
+    if let Some(url) = &args.anchor_postgres {
+        keepers.push(anchors::postgres(url, &args.login)?);
+    }
+    if let Some(url) = &args.anchor_loki {
+        keepers.push(anchors::loki(url, &args.login)?);
+    }
+    hand(&note, &mut keepers)?;
     Ok(note)
 }
 
-/// Hands a signed checkpoint to everyone who keeps it; anchors in stores (`keel ship`) come in through here.
+/// Hands a signed checkpoint to everyone who keeps it.
 pub fn hand(note: &str, anchors: &mut [Box<dyn Anchor>]) -> Result<()> {
     let mut failures = Vec::new();
     for anchor in anchors {

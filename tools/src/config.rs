@@ -5,7 +5,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one reader of the environment")]
 
+use crate::compliance::terms::Files;
 use crate::node::feed::Lines;
+use crate::node::money::Terms;
 use crate::node::plan::Plan;
 use crate::node::scout::Rounds;
 use anyhow::{Context, Result, bail, ensure};
@@ -13,10 +15,15 @@ use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
 use keel_core::units::{Notional, parse_decimal};
 use keel_gateway::account::Policy;
 use keel_risk::consent::{Name, People};
+use keel_risk::kyc::KycPolicy;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use registry::{Kyc, Private};
+
+mod registry;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,8 +62,31 @@ pub struct Config {
     /// What the account must be before an order may leave.
     #[serde(default)]
     pub account: Account,
+    /// Surveillance; without this section none runs.
+    pub surveillance: Option<Surveillance>,
+    /// How money and the account are watched.
+    #[serde(default)]
+    pub flows: Flows,
+    /// Who the account belongs to, and what it has to be.
+    pub kyc: Option<Kyc>,
     /// The second process, which cancels everything when this one falls silent.
     pub deadman: Option<Deadman>,
+}
+
+/// How money and the account are watched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flows {
+    /// Seconds between two polls of each of the venue's lists of money, and of the account and its key.
+    pub poll_seconds: u64,
+    /// Days the first run reads back.
+    pub lookback_days: u64,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self { poll_seconds: 2, lookback_days: 7 }
+    }
 }
 
 /// What value at risk is taken over.
@@ -89,9 +119,6 @@ pub struct Venue {
     pub trade: String,
     /// PEM file of the only authority to trust; the web's roots when absent.
     pub authority: Option<PathBuf>,
-    /// How old a request may be when it arrives, milliseconds.
-    #[serde(default = "default_window")]
-    pub recv_window_ms: u64,
 }
 
 /// Where the two halves of the key are found.
@@ -157,6 +184,19 @@ pub struct Feed {
 pub struct Journal {
     /// Size of one segment, MiB.
     pub segment_mib: u64,
+    /// When an order may leave: see [`Durability`].
+    pub durability: Durability,
+}
+
+/// What the loss of the host may cost.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Records of the last moments, at most those above the durable watermark.
+    #[default]
+    Window,
+    /// No decision: each waits for the medium before its order leaves.
+    Sync,
 }
 
 /// The listener.
@@ -257,6 +297,24 @@ impl Account {
     }
 }
 
+/// Surveillance: what it watches by.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Surveillance {
+    /// Parameters and declarations; those of deploy/surveillance.toml when absent.
+    pub parameters: Option<PathBuf>,
+    /// Directory of the sanctions lists in force (`keel sanctions load`); none when absent.
+    pub lists: Option<PathBuf>,
+}
+
+impl Surveillance {
+    /// As the agent takes it.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files { parameters: self.parameters.clone(), lists: self.lists.clone() }
+    }
+}
+
 /// The dead man's switch: its own key, its own patience.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -284,10 +342,6 @@ fn default_slice() -> Decimal {
     5_000.into()
 }
 
-fn default_window() -> u64 {
-    5_000
-}
-
 fn default_plan() -> String {
     "feed+engine+orders | journal+http".to_owned()
 }
@@ -300,7 +354,7 @@ impl Default for Feed {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_mib: 64 }
+        Self { segment_mib: 64, durability: Durability::default() }
     }
 }
 
@@ -341,11 +395,10 @@ impl Config {
     /// Are all values within their ranges?
     pub fn check(&self) -> Result<()> {
         let usdt = |name, value: Decimal, most: i64| within(name, value, Decimal::ONE, most.into(), "USDT");
-        within("venue.recv_window_ms", self.venue.recv_window_ms, 100, 60_000, "ms")?;
         within("feed.connections", self.feed.connections, 1, 2, "connections")?;
         within("feed.clock_seconds", self.feed.clock_seconds, 1, 3_600, "s")?;
         within("feed.refresh_minutes", self.feed.refresh_minutes, 1, 1_440, "minutes")?;
-        within("journal.segment_mib", self.journal.segment_mib, 1, 4_096, "MiB")?;
+        within("journal.segment_mib", self.journal.segment_mib, 1, keel_journal::segment::MAX_BYTES >> 20, "MiB")?;
         within("quoter.patience_ms", self.quoter.patience_ms, 1, 60_000, "ms")?;
         within("quoter.penance_ms", self.quoter.penance_ms, 1, 60_000, "ms")?;
         within("quoter.tolerance_ticks", self.quoter.tolerance_ticks, 0, 10_000, "ticks")?;
@@ -378,8 +431,27 @@ impl Config {
             within("deadman.silence_ms", deadman.silence_ms, 200, 60_000, "ms")?;
             usdt("deadman.slice_usdt", deadman.slice_usdt, 1_000_000_000)?;
         }
+        within("flows.poll_seconds", self.flows.poll_seconds, 1, 60, "s")?;
+        within("flows.lookback_days", self.flows.lookback_days, 0, 180, "days")?;
+        self.policy()?;
         self.plan()?;
         self.symbols().map(|_| ())
+    }
+
+    /// What the account has to be; `None` without a registry.
+    pub fn policy(&self) -> Result<Option<KycPolicy>> {
+        let uid = self.account.user.map_or_else(String::new, |user| user.to_string());
+        self.kyc.as_ref().map(|kyc| kyc.policy(uid)).transpose()
+    }
+
+    /// What the teller goes by.
+    pub fn terms(&self) -> Result<Terms> {
+        Ok(Terms {
+            every: self.flows.poll_seconds * 1_000_000_000,
+            lookback: self.flows.lookback_days * 86_400_000_000_000,
+            policy: self.policy()?,
+            evidence: self.kyc.as_ref().map_or_else(|| Ok(Vec::new()), Kyc::documents)?,
+        })
     }
 
     /// Those who may release the brake and change the limits.
@@ -497,15 +569,20 @@ mod tests {
         let rows = [
             ("", ""),
             ("[http]\nlisten = \"nowhere\"", "listen"),
-            ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 4096 MiB"),
+            ("[journal]\nsegment_mib = 0", "journal.segment_mib is 0; it must be between 1 and 2048 MiB"),
             ("[feed]\nconnections = 3", "feed.connections is 3; it must be between 1 and 2 connections"),
             ("[feed]\nrefresh_minutes = 0", "feed.refresh_minutes is 0"),
             ("[feed]\nconnections = 2\nstatus = \"ws://127.0.0.1:1/v5/public/misc/status\"", ""),
+            ("[journal]\nsegment_mib = 4096", "journal.segment_mib is 4096; it must be between 1 and 2048 MiB"),
+            ("[journal]\ndurability = \"sync\"", ""),
+            ("[journal]\ndurability = \"maybe\"", "unknown variant `maybe`"),
             ("[journal]\nsegments = 3", "unknown field `segments`"),
             ("[quoter]\nalarm_permille = 2000", "quoter.alarm_permille is 2000"),
             ("[sizing]\nclip_usdt = 0", "sizing.clip_usdt is 0"),
             ("[sizing]\nclip_usdt = \"much\"", "clip_usdt"),
             ("[limits]\nposition_usdt = -1", "limits.position_usdt is -1"),
+            ("[flows]\npoll_seconds = 0", "flows.poll_seconds is 0"),
+            ("[kyc]\nlegal_name = \"A\"", "missing field"),
         ];
         for (more, fault) in rows {
             let parsed = toml::from_str::<Config>(&format!("{GOOD}\n{more}")).map_err(anyhow::Error::from);

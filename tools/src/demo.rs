@@ -234,7 +234,9 @@ fn start_node(
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
+        surveillance: None,
         config: [0; 32],
     };
     let node = run::start(setup)?;

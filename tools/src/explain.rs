@@ -281,10 +281,10 @@ fn time(chain: &mut Chain) {
             Kind::Sent => {
                 let sent: Option<Sent> = read(bytes);
                 if let Some((sent, request)) = sent.and_then(|sent| Some((sent, requests.get_mut(&(sent.op as u8))?))) {
-                    (request.took, request.left) = (sent.ticks, sent.at);
+                    (request.took, request.left) = (sent.took, sent.at);
                     last = Some(*request);
                 }
-                named("tick_to_wire", sent.map(|sent| sent.ticks).filter(|took| *took > 0))
+                named("tick_to_wire", sent.map(|sent| sent.took).filter(|took| *took > 0))
             }
             Kind::Ack => {
                 let request = read::<Ack>(bytes).and_then(|ack| requests.get(&(ack.op as u8)));

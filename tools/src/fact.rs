@@ -335,12 +335,12 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Wallet => plain!(Wallet; recv ts equity balance available initial_margin maintenance_margin unrealised
             queried),
         Kind::Link => plain!(Link; at channel state),
-        Kind::Sent => plain!(Sent; client at ticks op outcome),
+        Kind::Sent => plain!(Sent; client at took op outcome),
         Kind::Reconciliation => plain!(Reconciliation; at orders fills positions complete periodic),
         Kind::Difference => plain!(Difference; at client ours theirs venue instrument kind resolution),
         Kind::Flow => plain!(Flow; recv ts kind state amount usd fee coin chain account party address tx id),
         Kind::Standing => plain!(Standing; recv at uid parent kyc_level kyc_region ips permissions read_only expires
-            changed digest),
+            changed amiss digest),
         Kind::Command => plain!(Command; recv author kind authenticated),
         Kind::Timer => plain!(Timer; due),
         Kind::Document => read(bytes).as_ref().map(document),
@@ -359,7 +359,7 @@ pub fn fields(entry: &Entry<'_>) -> Option<Fields> {
         Kind::Unwind => plain!(Unwind; position theirs px mark mid since instrument stage reason bound),
         Kind::Start => plain!(Start; mono wall seed run pid config build),
         Kind::Instrument => read(bytes).as_ref().map(instrument),
-        Kind::Stop => plain!(Stop; mono wall open_orders),
+        Kind::Stop => plain!(Stop; mono wall open_orders unrecorded),
         Kind::Worth => {
             plain!(Worth; at equity balance moved high drawdown initial_margin maintenance_margin)
         }

@@ -29,7 +29,7 @@ enum What {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Print a document of `keel brake request` or `keel limits propose`, and put a signature below it.
+    /// Print a document of `keel brake request`, `keel limits propose` or `keel cases`, and put a signature below it.
     Sign {
         /// The key.
         #[arg(long, value_name = "FILE")]
@@ -77,8 +77,12 @@ fn sign(key: &Path, document: &Path) -> Result<()> {
     let key = read(key)?;
     let text = fs::read(document).with_context(|| format!("cannot read {}", document.display()))?;
     let Ok((body, mut signed)) = unsigned(&text) else { bail!("{} is no document to sign", document.display()) };
-    let known = body.starts_with("keel arm 1\n") || body.starts_with("keel limits 1\n");
-    ensure!(known, "{} is neither a request to release the brake nor new limits", document.display());
+    let known = ["keel arm 1\n", "keel limits 1\n", "keel case 1\n", "keel roles 1\n"];
+    ensure!(
+        known.iter().any(|kind| body.starts_with(kind)),
+        "{} is no request to release the brake, no new limits, no step of a case and no roles",
+        document.display()
+    );
     ensure!(signed.iter().all(|row| row.name != key.name()), "{} has signed it already", key.name());
     println!("{body}");
     let message = message_of(body);

@@ -3,9 +3,12 @@
 //! Each subcommand is a module with `Args` (what a person may say) and `run` (what happens). A usage error ends with
 //! exit code 2, a failure with one clear sentence and exit code 1.
 
+pub mod anchors;
 pub mod archive;
 pub mod brake;
+pub mod cases;
 pub mod checkpoint;
+pub mod compliance;
 pub mod config;
 pub mod deadman;
 pub mod decode;
@@ -16,6 +19,7 @@ pub mod explain;
 pub mod export;
 pub mod fact;
 pub mod keys;
+pub mod kyc;
 pub mod limits;
 pub mod live;
 pub mod moment;

@@ -11,7 +11,7 @@
 use crate::brake::{Whom, ask};
 use crate::live;
 use crate::node::door::Ask;
-use crate::node::heritage::Heritage;
+use crate::node::heritage;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use keel_core::units::DecimalText;
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The version in force: the last one people agreed to, or that of the configuration.
 fn in_force(whom: &Whom) -> Result<Limits> {
-    if let Some(limits) = Heritage::read(&whom.dir()?)?.limits()? {
+    if let Some(limits) = heritage::limits(&heritage::history(&whom.dir()?)?)? {
         return Ok(limits);
     }
     match whom.config()? {
@@ -150,12 +150,12 @@ fn tell(before: &Limits, after: &Limits) -> String {
 }
 
 fn history(whom: &Whom) -> Result<()> {
-    let heritage = Heritage::read(&whom.dir()?)?;
+    let latch = heritage::history(&whom.dir()?)?;
     let mut before = whom.config()?.map(|config| live::limits(&config)).transpose()?;
     if let Some(first) = &before {
         println!("version {}: the configuration's", first.version);
     }
-    for adopted in heritage.latch.adopted() {
+    for adopted in latch.adopted() {
         let (replaces, after, signed) =
             read_limits(&adopted.text).map_err(|why| anyhow!("version {}: {why:?}", adopted.version))?;
         let names: Vec<String> = signed.iter().map(|row| row.name.to_string()).collect();

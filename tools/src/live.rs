@@ -7,7 +7,7 @@
 //! its orders agent strike a heartbeat beside the journal, for `keel deadman`. Ctrl-C or SIGTERM cancels every open order
 //! and ends with the summary.
 
-use crate::config::{Config, notional};
+use crate::config::{Config, Durability, Surveillance, notional};
 use crate::deadman::BEAT;
 use crate::node::board::Cell;
 use crate::node::clock::Stopwatch;
@@ -110,7 +110,14 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         },
         lines: config.lines(),
         data_dir: config.node.data_dir.clone(),
-        journal: Options { segment_bytes: config.journal.segment_mib << 20, ..Options::default() },
+        journal: Options {
+            segment_bytes: config.journal.segment_mib << 20,
+            durability: match config.journal.durability {
+                Durability::Window => keel_journal::Durability::Window,
+                Durability::Sync => keel_journal::Durability::Sync,
+            },
+            ..Options::default()
+        },
         plan: config.plan()?,
         spin: config.node.spin,
         seed: config.node.seed,
@@ -137,7 +144,9 @@ pub(crate) fn setup(config: &Config) -> Result<Setup> {
         policy: Some(config.account.policy()),
         watching: false,
         disconnect: config.account.disconnect_seconds,
+        terms: Some(config.terms()?),
         beat: Some(config.node.data_dir.join(BEAT)),
+        surveillance: config.surveillance.as_ref().map(Surveillance::files),
         config: Sha256::digest(format!("{config:?}")).into(),
     })
 }

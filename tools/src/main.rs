@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "ship")]
 use keel_tools::ship;
 use keel_tools::{
-    archive, brake, checkpoint, deadman, decode, demo, drill, exchange, explain, export, keys, limits, live, prove,
-    record, replay, report, retain, risk, tail, top, verify,
+    archive, brake, cases, checkpoint, compliance, deadman, decode, demo, drill, exchange, explain, export, keys, kyc,
+    limits, live, prove, record, replay, report, retain, risk, tail, top, verify,
 };
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,8 +31,12 @@ enum Job {
     Brake(brake::Args),
     /// The limits: what they are, how they came to be, and the way to new ones.
     Limits(limits::Args),
+    /// The account and its owner: the registry, what they are to the venue, and where the two part.
+    Kyc(kyc::Args),
     /// People's keys: make one, sign with it.
     Keys(keys::Args),
+    /// Cases: from an alert of surveillance to the report, step by step, signed; for those who hold a role.
+    Cases(cases::Args),
     /// Watch over a node and cancel everything when it falls silent.
     Deadman(deadman::Args),
     /// Play the days that broke others against the brake, and report.
@@ -47,6 +51,10 @@ enum Job {
     Explain(explain::Args),
     /// Watch a running node on one screen: links, brake, hops, rings, books, positions.
     Top(top::Args),
+    /// The rules of surveillance over a journal: alerts, and which rules are without data.
+    Surveil(compliance::surveil::Args),
+    /// Sanctions lists: take them in, ask them.
+    Sanctions(compliance::sanctions::Args),
     /// Measure what a book could lose, from files.
     Risk(risk::Args),
     /// Check every byte of a journal and name what is wrong.
@@ -94,7 +102,9 @@ fn perform(job: &Job) -> Result<()> {
         Job::Run(args) => live::run(args),
         Job::Brake(args) => brake::run(args),
         Job::Limits(args) => limits::run(args),
+        Job::Kyc(args) => kyc::run(args),
         Job::Keys(args) => keys::run(args),
+        Job::Cases(args) => cases::run(args),
         Job::Deadman(args) => deadman::run(args),
         Job::Drill(args) => drill::run(args),
         Job::Exchange(args) => exchange::run(args),
@@ -102,6 +112,8 @@ fn perform(job: &Job) -> Result<()> {
         Job::Replay(args) => replay::run(args).with_context(|| args.dir.display().to_string()),
         Job::Explain(args) => explain::run(args).with_context(|| args.dir.display().to_string()),
         Job::Top(args) => top::run(args),
+        Job::Surveil(args) => compliance::surveil::run(args).with_context(|| args.dir.display().to_string()),
+        Job::Sanctions(args) => compliance::sanctions::run(args),
         Job::Risk(args) => risk::run(args),
         Job::Verify(args) => verify::run(args),
         Job::Checkpoint(args) => checkpoint::run(args),

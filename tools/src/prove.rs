@@ -106,6 +106,9 @@ mod tests {
             size: None,
             anchor,
             anchor_command: vec![],
+            anchor_postgres: None,
+            anchor_loki: None,
+            login: crate::anchors::Login::default(),
         };
         checkpoint::run(&sign(Some("keel.example/demo"), vec![])).unwrap();
         assert!(checkpoint::run(&sign(Some("keel.example/demo"), vec![])).is_err(), "never over an old key");
@@ -132,6 +135,9 @@ mod tests {
             dir: None,
             proof: Some(path("17.tlog-proof")),
             anchors: None,
+            against_postgres: None,
+            against_loki: None,
+            login: crate::anchors::Login::default(),
             consistency: None,
             old: None,
             key: Some(key.to_owned()),

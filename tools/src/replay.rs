@@ -11,12 +11,13 @@
 
 pub mod follow;
 pub mod page;
+mod refused;
 pub mod story;
 pub mod whatif;
 
 use crate::fact::{Symbols, hex};
 use crate::moment;
-use crate::node::clock::{Stopwatch, system_wall};
+use crate::node::clock::{Stopwatch, core_nanos, system_wall};
 use anyhow::{Context, Result, bail};
 use follow::{Ended, Followed, Nobody, Span, follow};
 use keel_core::ids::Seq;
@@ -68,6 +69,8 @@ struct Told {
     outcome: Result<(Followed, Option<Whatif>)>,
     symbols: Symbols,
     nanos: u64,
+    /// Of these on a core.
+    core_nanos: u64,
 }
 
 /// `keel replay`.
@@ -100,8 +103,8 @@ pub fn tell(args: &Args, out: &mut impl Write) -> Result<()> {
     } else {
         runs.iter().try_for_each(|told| told.print(args, out))?;
     }
-    match runs.iter().find_map(Told::failure) {
-        Some(why) => bail!("{why}"),
+    match runs.iter().find_map(|told| Some((told.failure()?, told.run))) {
+        Some((why, run)) => bail!("{why}{}", refused::because(&args.dir, run)?),
         None if runs.is_empty() => bail!("there is no run to replay"),
         None => Ok(()),
     }
@@ -144,7 +147,7 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
                     continue;
                 }
                 let run = number.unwrap_or_default();
-                let from = watch.ticks();
+                let (from, core) = (watch.ticks(), core_nanos());
                 let outcome = match opening {
                     Ok(opening) if args.genesis => {
                         for (kind, text) in opening.genesis.documents(&opening.instruments) {
@@ -158,11 +161,11 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
                     }),
                     Err(why) => Err(why),
                 };
-                let nanos = watch.nanos(from, watch.ticks());
+                let (nanos, core_nanos) = (watch.nanos(from, watch.ticks()), core_nanos().saturating_sub(core));
                 let shown =
                     outcome.as_ref().map_or(true, |(f, _)| f.odd.is_some() || f.records.1 >= span.from && f.inputs > 0);
                 if shown {
-                    runs.push(Told { run, outcome, symbols, nanos });
+                    runs.push(Told { run, outcome, symbols, nanos, core_nanos });
                 }
             }
         }
@@ -285,6 +288,7 @@ impl Told {
             "instruments": followed.seats.iter().map(seat).collect::<Vec<_>>(),
             "what_if": whatif.as_ref().map(|whatif| whatif.json(followed, &self.symbols)),
             "nanos": self.nanos,
+            "core_nanos": self.core_nanos,
         })
     }
 }

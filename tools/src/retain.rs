@@ -9,6 +9,7 @@
 mod s3;
 
 use crate::checkpoint::public;
+use crate::compliance::guard::is_confidential;
 use crate::moment::{self, utc};
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::ids::Seq;
@@ -112,6 +113,10 @@ enum HoldJob {
 
 /// Does what is due and says what it did.
 pub fn run(args: &Args) -> Result<()> {
+    ensure!(
+        args.keep_years.is_none() || !is_confidential(&args.dir)?,
+        "this is the compliance journal: each case in it has its own time and its own hold, nothing of it is deleted by age"
+    );
     let mut out = std::io::stdout().lock();
     let now = crate::node::clock::system_wall();
     let policy = Policy {
@@ -308,6 +313,9 @@ mod tests {
             consistency: None,
             old: None,
             anchors: Some(kept.into()),
+            against_postgres: None,
+            against_loki: None,
+            login: crate::anchors::Login::default(),
             key: Some(public),
             json: false,
         };

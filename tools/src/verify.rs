@@ -3,14 +3,15 @@
 //! Exit code 0 when it is, 1 when it is not, and then every damage is named on a line of its own. With `--proof` no
 //! journal is needed: the file and a public key are enough.
 
+use crate::anchors::{self, Login};
 use crate::checkpoint::public;
 use crate::fact::{Symbols, fields, hex};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use keel_journal::acts::Acts;
 use keel_journal::anchor;
 use keel_journal::consistency::Consistency;
 use keel_journal::note::PublicKey;
-use keel_journal::proof::Proof;
+use keel_journal::proof::{Checkpoint, Proof};
 use keel_journal::retain::check_beginning;
 use keel_journal::verify::{MAX_DAMAGES, verify_against};
 use keel_journal::{Damage, Report};
@@ -37,6 +38,15 @@ pub struct Args {
     /// Compare with the checkpoints kept in this file
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "proof")]
     pub anchors: Option<PathBuf>,
+    /// Compare with the checkpoints kept in this database: postgres://keel_read@HOST/DATABASE
+    #[arg(long, value_name = "URL", requires = "key", conflicts_with_all = ["proof", "consistency"])]
+    pub against_postgres: Option<String>,
+    /// Compare with the checkpoints kept in this log store: https://HOST:3100
+    #[arg(long, value_name = "URL", requires = "key", conflicts_with_all = ["proof", "consistency"])]
+    pub against_loki: Option<String>,
+    /// How the stores let us in
+    #[command(flatten)]
+    pub login: Login,
     /// Public key of the checkpoints: the text or its file
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -58,9 +68,9 @@ pub fn run(args: &Args) -> Result<()> {
         return continues(file, old, &key, args.json, &mut out).with_context(|| file.display().to_string());
     }
     let dir = args.dir.as_deref().context("which journal?")?;
-    let anchors = match (&args.anchors, &key) {
-        (Some(file), Some(key)) => anchor::read(&read(file)?, key).with_context(|| file.display().to_string())?,
-        _ => Vec::new(),
+    let anchors = match &key {
+        Some(key) => kept(args, dir, key)?,
+        None => Vec::new(),
     };
     let mut report = verify_against(dir, &anchors);
     let acts = Acts::read(dir)?;
@@ -79,6 +89,25 @@ pub fn run(args: &Args) -> Result<()> {
         MAX_DAMAGES.. => bail!("the journal is damaged in {MAX_DAMAGES} places or more"),
         n => bail!("the journal is damaged in {n} places"),
     }
+}
+
+/// Every checkpoint kept elsewhere. A place that keeps none is an error: what was deleted there must not pass for sound.
+fn kept(args: &Args, dir: &Path, key: &PublicKey) -> Result<Vec<Checkpoint>> {
+    let mut all = Vec::new();
+    if let Some(file) = &args.anchors {
+        let kept = anchor::read(&read(file)?, key).with_context(|| file.display().to_string())?;
+        ensure!(!kept.is_empty(), "{} keeps no checkpoint: nothing there to compare with", file.display());
+        all.extend(kept);
+    }
+    if let Some(url) = &args.against_postgres {
+        let notes = anchors::in_postgres(url, &args.login, key).context("the checkpoints in Postgres")?;
+        all.extend(anchors::opened(&notes, key, "Postgres")?);
+    }
+    if let Some(url) = &args.against_loki {
+        let notes = anchors::in_loki(url, &args.login, key, dir).context("the checkpoints in Loki")?;
+        all.extend(anchors::opened(&notes, key, "Loki")?);
+    }
+    Ok(all)
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -189,6 +218,9 @@ mod tests {
             dir: Some(dir.path().to_path_buf()),
             proof: None,
             anchors: None,
+            against_postgres: None,
+            against_loki: None,
+            login: Login::default(),
             consistency: None,
             old: None,
             key: None,

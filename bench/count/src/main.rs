@@ -1,8 +1,15 @@
 //! `keel-count NAME`: runs one hot function often, between two marks callgrind can see.
 //!
 //! `bench/instructions` runs each name under callgrind, which counts only inside [`marked`], and compares instructions a
-//! call with `bench/instructions.json`. One binary and one input give one count: no clock, no noise.
+//! call with `bench/instructions.json`. One binary and one input give one count: no clock, no noise. `keel-count cpu` says
+//! which CPU it believes to be on: libraries that choose by it count the same only where it is the same.
+//!
+//! `--burden N` makes each marked call that many instructions dearer: a deliberate slow-down, for the proof that the
+//! comparison sees one.
 
+mod burden;
+#[path = "../../../risk/examples/gate_cost/desk.rs"]
+#[allow(dead_code, reason = "shared with the measurement of the gate")]
 mod desk;
 #[allow(dead_code, reason = "tests ask it for more")]
 #[allow(clippy::unwrap_used, reason = "a measurement that cannot unwrap has failed")]
@@ -30,9 +37,8 @@ const CALLS: u64 = 2_000;
 /// What callgrind counts. Never inlined: its name is the mark.
 #[inline(never)]
 fn marked<T>(work: impl FnOnce() -> T) -> T {
-    let result = work();
-    black_box(());
-    result
+    burden::carry();
+    work()
 }
 
 /// Runs `work` unmarked, then marked, and says how often it was marked.
@@ -90,7 +96,7 @@ fn gate() -> u64 {
     let mut gate = desk::gate();
     let context = desk::context();
     often(|nth| {
-        let approved = gate.judge(desk::at(2_000 + nth), black_box(&desk::order(nth)), &context);
+        let approved = gate.judge(desk::at(1_001 + nth), black_box(&desk::order(nth)), &context);
         if let Err(refused) = black_box(approved) {
             panic!("far from every limit: {:?}", refused.decision().first);
         }
@@ -143,21 +149,48 @@ fn way(parts: &'static [Part]) -> u64 {
     world.around.calls
 }
 
-fn main() -> ExitCode {
-    let name = std::env::args().nth(1).unwrap_or_default();
-    let calls = match name.as_str() {
+/// Features that libraries on the path choose their code by, as the CPU tells them.
+fn cpu() -> String {
+    macro_rules! told {
+        ($($name:tt)*) => { [$(($name, std::arch::is_x86_feature_detected!($name))),*] };
+    }
+    let told =
+        told!["sse4.2" "pclmulqdq" "avx" "avx2" "bmi2" "fma" "sha" "avx512f" "avx512bw" "avx512vl" "vpclmulqdq" "gfni"];
+    told.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
+fn count(name: &str) -> Option<u64> {
+    Some(match name {
         "decode" => decode(),
         "apply" => apply(),
         "gate" => gate(),
         "var" => var(),
         "append" => append(),
         "encode" => way(&[Part::Gateway]),
+        "engine" => way(&[Part::Engine]),
         "step" => way(&[Part::Feed, Part::Engine, Part::Gateway]),
-        _ => {
-            eprintln!("one of: decode apply gate var append encode step");
-            return ExitCode::from(2);
-        }
-    };
+        _ => return None,
+    })
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    match (words.next().as_deref(), words.next().map(|number| number.parse())) {
+        (None, None) => {}
+        (Some("--burden"), Some(Ok(instructions))) => burden::take_up(instructions),
+        _ => return misused(),
+    }
+    if name == "cpu" {
+        println!("{}", cpu());
+        return ExitCode::SUCCESS;
+    }
+    let Some(calls) = count(&name) else { return misused() };
     println!("{calls}");
     ExitCode::SUCCESS
+}
+
+fn misused() -> ExitCode {
+    eprintln!("one of: decode apply gate var append encode engine step cpu; and perhaps --burden INSTRUCTIONS");
+    ExitCode::from(2)
 }

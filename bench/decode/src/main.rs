@@ -65,10 +65,11 @@ fn messages(path: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: keel-bench-decode TAPE.rx_ns.tsv.gz")?;
+    let path = std::env::args().nth(1).ok_or("usage: keel-bench-decode TAPE.rx_ns.tsv.gz [--json]")?;
+    let json = std::env::args().any(|word| word == "--json");
     let messages = messages(&path)?;
     let bytes: usize = messages.iter().map(Vec::len).sum();
-    println!("{} messages of {} bytes on average, {ROUNDS} rounds", messages.len(), bytes / messages.len());
+    eprintln!("{} messages of {} bytes on average, {ROUNDS} rounds", messages.len(), bytes / messages.len());
     let mut all = floors::all();
     all.extend(ours::all());
     all.extend(peers::all());
@@ -98,6 +99,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if bids.is_empty() || asks.is_empty() {
         return Err("the books are empty".into());
     }
+    if json {
+        println!("{}", lines(&all));
+        return Ok(());
+    }
     report(&mut all);
     load::run(&path)?;
     println!(
@@ -108,6 +113,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         asks[0]
     );
     Ok(())
+}
+
+/// For machines: every round of every contestant, nanoseconds a message.
+fn lines(all: &[Contestant]) -> String {
+    let row = |one: &Contestant| serde_json::json!({ "name": one.name, "does": one.does, "rounds": one.nanos });
+    serde_json::json!({ "rows": all.iter().map(row).collect::<Vec<_>>() }).to_string()
 }
 
 fn report(all: &mut [Contestant]) {

@@ -9,10 +9,13 @@
 //! Rounds are interleaved; the percentiles of all rounds of a client are taken together. Beside them stand bare echoes
 //! over TCP and TLS, and an empty loop: what the machine itself does.
 
+mod account;
+mod allocations;
 mod echo;
 mod node;
 mod null;
 mod report;
+mod rule;
 mod venue;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -37,13 +40,10 @@ enum Role {
     /// Measures.
     Run(Run),
     /// The measured node; started by `run`.
-    Node {
-        port: u16,
-        #[arg(long)]
-        authority: Option<PathBuf>,
-        #[arg(long)]
-        plan: String,
-    },
+    Node(node::Args),
+    /// An exchange without an end: the tape on the first instrument, generated markets on the others. Says its port, and
+    /// ends with its input.
+    Venue(Endless),
     /// The null echo; started by `run`.
     Null {
         port: u16,
@@ -55,16 +55,38 @@ enum Role {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Endless {
+    /// How many trade.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) instruments: usize,
+    /// Ticks a second on the first.
+    #[arg(long, default_value_t = 900)]
+    pub(crate) rate: u64,
+    /// Its CPU.
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Spin instead of waiting for its sockets.
+    #[arg(long)]
+    pub(crate) spin: bool,
+    /// Serve TLS; the authority's certificate is written to DIR/ca.pem.
+    #[arg(long)]
+    pub(crate) tls: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
 struct Run {
     /// Ticks a round.
     #[arg(long, default_value_t = 20_000)]
     ticks: u64,
-    /// Ticks a second.
-    #[arg(long, default_value_t = 2_000)]
+    /// Ticks a second. A venue limits an account's orders, and keel keeps to it: above 900 it leaves ticks without one.
+    #[arg(long, default_value_t = 500)]
     rate: u64,
     /// Ticks at once.
     #[arg(long, default_value_t = 1)]
     burst: u64,
+    /// Levels of a tick: 9 are about 340 bytes, 50 about 1,100.
+    #[arg(long, default_value_t = keel_wire::tape::LEVELS)]
+    levels: usize,
     /// Rounds of each client, interleaved.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -77,6 +99,9 @@ struct Run {
     /// The threads of keel.
     #[arg(long, default_value = "feed+engine+orders@1 | journal+http")]
     plan: String,
+    /// keel asks the kernel when it received each byte: one more hop in its account, and a dearer read.
+    #[arg(long)]
+    stamps: bool,
     /// CPUs of the exchange and of its client; none when the machine has fewer than two.
     #[arg(long, value_delimiter = ',', default_value = "0,1")]
     cpus: Vec<usize>,
@@ -109,7 +134,7 @@ impl Client {
                     command.arg("--authority").arg(path);
                 }
                 match name {
-                    "keel" => command.arg("--plan").arg(&args.plan),
+                    "keel" => command.arg("--plan").arg(&args.plan).args(args.stamps.then_some("--stamps")),
                     _ => command.args(args.cpus.get(1).map(|cpu| format!("--cpu={cpu}"))),
                 };
                 command
@@ -158,7 +183,8 @@ impl Drop for Client {
 }
 
 fn round(name: &str, args: &Run) -> Result<(venue::Outcome, String)> {
-    let load = Load { ticks: args.ticks, rate: args.rate, burst: args.burst };
+    let Run { ticks, rate, burst, levels, .. } = *args;
+    let load = Load { ticks, rate, burst, levels };
     let venue = Venue::start(load, !args.plain, args.cpus.first().copied())?;
     let client = Client::start(name, &venue, args)?;
     let outcome = venue.play(|| Ok(()))?;
@@ -192,7 +218,8 @@ fn on_a_thread(work: impl FnOnce() -> Result<Histogram<u64>> + Send + 'static) -
 
 fn main() -> Result<()> {
     match Args::parse().role {
-        Role::Node { port, authority, plan } => node::run(port, authority.as_deref(), &plan),
+        Role::Node(args) => node::run(&args),
+        Role::Venue(args) => venue::endless(&args),
         Role::Null { port, authority, cpu } => null::run(port, authority.as_deref(), cpu),
         Role::Run(args) => {
             let rows = measure(&args)?;

@@ -2,21 +2,25 @@
 //!
 //! Everything an order passes in production is on: gap check, book, sizing, every check of the gate with value at risk
 //! and stress on the worst-case-fill book, the journal's append, the templates, TLS. Only the rule is simpler than the
-//! quoter's, because every client has to be able to follow it.
+//! quoter's, because every client has to be able to follow it; and limits of rate and of what may be in flight are beyond
+//! any load here, because no other client has them. They are checked all the same. What became of each order is counted
+//! from the journal.
 
+use crate::account;
 use crate::null::until_end_of_input;
+use crate::report::hop;
+use crate::rule::{Follower, Seen};
 use crate::venue::url;
 use anyhow::{Context, Result, bail, ensure};
-use keel_core::desk::View;
-use keel_core::event::{DocumentKind, Side};
-use keel_core::ids::{InstrumentId, StrategyId, Symbol};
+use keel_core::event::DocumentKind;
+use keel_core::ids::Symbol;
 use keel_core::sizing::Sizing;
-use keel_core::strategy::{QuoterParams, Strategy, Wish, Wishes};
-use keel_core::units::Px;
+use keel_core::strategy::QuoterParams;
+use keel_core::units::Notional;
 use keel_feed::session::{Config as FeedConfig, Topics};
 use keel_gateway::sign::Signer;
 use keel_journal::Options;
-use keel_risk::limits::{Limits, MarkSource};
+use keel_risk::limits::{Limits, MAX_EVENTS, MarkSource};
 use keel_risk::throwaway::Throwaway;
 use keel_risk::trips::{Cause, Ladder};
 use keel_tools::node::board::Cell;
@@ -25,50 +29,67 @@ use keel_tools::node::plan::Plan;
 use keel_tools::node::run::{Pace, Running, Setup, Venue, start_with};
 use keel_tools::node::scenarios::Source;
 use keel_tools::node::thread::nap;
-use keel_wire::tape::SYMBOL;
 use std::io::Write;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Looks of 10 ms until the links must stand.
 const LOOKS: u32 = 2_000;
-/// Messages a second the gate allows: more than any load here.
+/// Messages a second the gate allows, and orders in flight: more than any load here.
 const RATE: u32 = 1_000_000;
 
-/// Asks for what is at the best bid whenever that is another price: nothing ever is, the order ends at once.
-#[derive(Debug, Default)]
-struct Follower {
-    last: Px,
-}
-
-impl Strategy for Follower {
-    fn id(&self) -> StrategyId {
-        StrategyId(0)
-    }
-
-    fn think(&mut self, view: &View<'_>, instrument: InstrumentId, wishes: &mut Wishes) {
-        let Some(touch) = view.desk.seat(instrument).and_then(|seat| seat.touch()) else { return };
-        if touch.bid.px != self.last {
-            self.last = touch.bid.px;
-            wishes.push(Wish::Take { side: Side::Buy, limit: touch.bid.px, reduce: false });
-        }
-    }
-
-    fn refused(&mut self, _: &View<'_>, _: InstrumentId, _: &Wish) {}
+/// What the node is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Of the exchange.
+    port: u16,
+    /// The only authority to trust.
+    #[arg(long)]
+    authority: Option<PathBuf>,
+    /// Its threads.
+    #[arg(long)]
+    plan: String,
+    /// Instruments; the rule trades the first, the quoter the others.
+    #[arg(long, default_value_t = 1)]
+    instruments: usize,
+    /// Ask the kernel when it received each byte.
+    #[arg(long)]
+    stamps: bool,
+    /// Serve /metrics here.
+    #[arg(long)]
+    http: Option<SocketAddr>,
+    /// Keep the journal here, instead of nowhere.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Every hot thread offers its CPU to others when it has nothing to do.
+    #[arg(long)]
+    yielding: bool,
 }
 
 fn limits() -> Limits {
     let mut limits = Limits::demo();
     (limits.message_rate, limits.message_burst, limits.cancel_reserve) = (RATE, RATE, 10);
+    (limits.execution_window, limits.reject_window) = (1_000, 1_000);
     (limits.duplicate_window, limits.mark) = (0, MarkSource::TickerOrMid);
+    // an order that is not yet proven gone is reserved: at a high rate several are
+    limits.instrument.max_resting_value = Notional::whole(500_000);
+    (limits.instrument.max_position, limits.max_gross) = (Notional::whole(500_000), Notional::whole(5_000_000));
+    (limits.max_net, limits.max_stress) = (limits.max_gross, limits.max_gross);
+    (limits.max_open_orders, limits.instrument.max_open_orders) = (500, 500);
+    if let Some(tail) = &mut limits.tail {
+        (tail.max_loss, tail.max_shortfall) = (Notional::whole(400_000), Notional::whole(600_000));
+    }
     // one order a tick that never trades: no share of volume, no message a fill
     limits.instrument.max_participation = 0;
-    for cause in [Cause::Runaway, Cause::OrderToTrade] {
+    for cause in [Cause::Runaway, Cause::OrderToTrade, Cause::Rejects] {
         limits.trips.ladders[cause as usize] = Ladder::new(i64::MAX - 2, i64::MAX - 1, i64::MAX);
     }
     for strategy in &mut limits.strategies {
         (strategy.rate, strategy.max_order_to_trade) = (RATE, RATE);
+        (strategy.max_executions, strategy.max_rejects) = (MAX_EVENTS, MAX_EVENTS);
     }
     limits
 }
@@ -89,26 +110,30 @@ fn arm(node: &mut Running) -> Result<()> {
     bail!("the brake was not released")
 }
 
-/// Runs until its input ends, then says where its time went.
-pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+fn setup(args: &Args, data_dir: PathBuf) -> Result<Setup> {
+    let (port, authority) = (args.port, args.authority.as_deref());
     let scheme = if authority.is_some() { "https" } else { "http" };
-    let setup = Setup {
+    let symbols = crate::venue::symbols(args.instruments);
+    let symbols = symbols.iter().map(|name| Symbol::new(name.as_bytes()).context("a symbol")).collect::<Result<_>>()?;
+    Ok(Setup {
         venue: Venue {
             rest: format!("{scheme}://localhost:{port}"),
             public: url(port, authority, "/v5/public/linear"),
             private: url(port, authority, "/v5/private"),
             trade: url(port, authority, "/v5/trade"),
-            authority: authority.map(Path::to_owned),
+            authority: authority.map(std::path::Path::to_owned),
         },
         signer: Signer::new("demo-key", b"demo-secret"),
-        symbols: vec![Symbol::new(SYMBOL.as_bytes()).context("the symbol")?],
-        feed: FeedConfig { topics: Topics { trades: false, ..Topics::default() }, ..FeedConfig::default() },
-        lines: Lines::default(),
-        data_dir: dir.path().join("journal"),
+        symbols,
+        feed: FeedConfig {
+            topics: Topics { trades: args.instruments > 1, ..Topics::default() },
+            ..FeedConfig::default()
+        },
+        lines: Lines { stamps: args.stamps, ..Lines::default() },
+        data_dir,
         journal: Options::default(),
-        plan: plan.parse::<Plan>()?,
-        spin: true,
+        plan: args.plan.parse::<Plan>()?,
+        spin: !args.yielding,
         seed: 1,
         quoter: QuoterParams::default(),
         sizing: Sizing { participation: 1_000, ..Sizing::default() },
@@ -118,12 +143,21 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         policy: None,
         watching: false,
         disconnect: None,
+        terms: None,
         beat: None,
-        http: None,
+        surveillance: None,
+        http: args.http,
         pace: Pace::Real,
         config: [0; 32],
-    };
-    let mut node = start_with(setup, Follower::default())?;
+    })
+}
+
+/// Runs until its input ends, then says where its time went and what became of its orders.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let journal = args.data_dir.clone().unwrap_or_else(|| dir.path().join("journal"));
+    let seen = Arc::new(Seen::default());
+    let mut node = start_with(setup(args, journal.clone())?, Follower::new(Arc::clone(&seen)))?;
     for _ in 0..LOOKS {
         if node.is_ready() {
             break;
@@ -139,19 +173,14 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, plan: &str) -> Result<()>
         nap(Duration::from_millis(5));
     }
     let report = node.finish()?;
-    let hops: Vec<serde_json::Value> = report
-        .hops
-        .iter()
-        .map(|(hop, took)| {
-            serde_json::json!({
-                "hop": hop.name(), "count": took.len(),
-                "p50": took.value_at_quantile(0.5), "p99": took.value_at_quantile(0.99), "max": took.max(),
-            })
-        })
-        .collect();
+    let hops: Vec<serde_json::Value> = report.hops.iter().map(|(which, took)| hop(which.name(), took)).collect();
+    let (allocations, counted) = seen.allocations();
     println!(
         "{}",
-        serde_json::json!({ "approved": report.counts.approved, "refused": report.counts.refused, "hops": hops })
+        serde_json::json!({
+            "asked": seen.asked.load(Ordering::Acquire), "ends": account::of(&journal)?, "hops": hops,
+            "hot_allocations": allocations, "hot_allocations_over": counted, "facts": report.counts.facts,
+        })
     );
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! It answers each delta with one order whose price it copies from the frame, so that the venue can tell which tick was
 //! meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is what keel costs.
 
+use crate::report::hop;
 use crate::venue::{tick_price, url};
 use anyhow::{Result, bail, ensure};
+use hdrhistogram::Histogram;
 use keel_core::units::Wall;
 use keel_gateway::sign::Signer;
-use keel_tools::node::clock::system_wall;
+use keel_tools::node::clock::{Stopwatch, system_wall};
 use keel_tools::node::wire::{Endpoint, Traffic, Turn, Wire, tls};
 use keel_wire::tape::SYMBOL;
 use std::io::{BufRead, Write};
@@ -107,15 +109,30 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Re
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
     let mut order = Canned::new(system_wall());
+    let watch = Stopwatch::new();
+    let mut spans = [("receive", empty()?), ("answer", empty()?), ("send", empty()?)];
     while !over.load(Ordering::Relaxed) {
-        if let Turn::Frame(text) = public.read()
-            && let Some(px) = tick_price(text.as_bytes())
-        {
-            trade.send(order.at(px));
+        let from = watch.ticks();
+        if let Turn::Frame(text) = public.read() {
+            let read = watch.ticks();
+            if let Some(px) = tick_price(text.as_bytes()) {
+                let bytes = order.at(px);
+                let made = watch.ticks();
+                trade.send(bytes);
+                let marks = [from, read, made, watch.ticks()];
+                for ((_, span), pair) in spans.iter_mut().zip(marks.windows(2)) {
+                    span.saturating_record(watch.nanos(pair[0], pair[1]).max(1));
+                }
+            }
         }
         if let Turn::Closed = trade.read() {
             bail!("the venue ended the conversation: {}", trade.trouble().unwrap_or_default());
         }
     }
+    println!("{}", serde_json::json!({ "hops": spans.map(|(name, span)| hop(name, &span)) }));
     Ok(())
+}
+
+fn empty() -> Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) counts: [u64; 3],
     /// Bytes of a tick and of an order.
     pub(crate) bytes: (usize, usize),
+    /// The percentiles of each round.
+    pub(crate) rounds: Vec<Value>,
     /// What the client said of itself, round by round.
     pub(crate) own: Vec<Value>,
 }
@@ -28,7 +30,9 @@ pub(crate) struct Row {
 impl Default for Row {
     fn default() -> Self {
         let empty = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constants");
-        Self { name: String::new(), took: empty(), from_due: empty(), counts: [0; 3], bytes: (0, 0), own: Vec::new() }
+        let (took, from_due) = (empty(), empty());
+        let (rounds, own) = (Vec::new(), Vec::new());
+        Self { name: String::new(), took, from_due, counts: [0; 3], bytes: (0, 0), rounds, own }
     }
 }
 
@@ -41,6 +45,7 @@ impl Row {
             *sum += n;
         }
         self.bytes = outcome.bytes;
+        self.rounds.push(quantiles(&outcome.latency));
         self.own.extend(words.lines().filter_map(|line| serde_json::from_str(line).ok()));
         Ok(())
     }
@@ -66,6 +71,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
         }
         for own in &row.own {
             hops(&mut text, own);
+            for (end, count) in own["ends"].as_object().into_iter().flatten() {
+                let _ = writeln!(text, "    {end:<40}{count:>10}");
+            }
         }
     }
     text
@@ -78,6 +86,14 @@ fn line(text: &mut String, name: &str, took: &Histogram<u64>, row: &Row) {
     }
     let [ticks, unanswered, strays] = row.counts;
     let _ = writeln!(text, "{ticks:>10} {unanswered:>10} {strays:>6}  {}/{}", row.bytes.0, row.bytes.1);
+}
+
+/// One part of a client's way, as its last words say it.
+pub(crate) fn hop(name: &str, took: &Histogram<u64>) -> Value {
+    json!({
+        "hop": name, "count": took.len(), "mean": took.mean(), "p50": took.value_at_quantile(0.5),
+        "p99": took.value_at_quantile(0.99), "max": took.max(),
+    })
 }
 
 fn hops(text: &mut String, own: &Value) {
@@ -111,7 +127,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
         .map(|row| {
             json!({
                 "name": row.name, "ns": quantiles(&row.took), "from_due_ns": quantiles(&row.from_due),
-                "ticks": row.counts[0], "unanswered": row.counts[1], "strays": row.counts[2],
+                "rounds": row.rounds, "ticks": row.counts[0], "unanswered": row.counts[1], "strays": row.counts[2],
                 "tick_bytes": row.bytes.0, "order_bytes": row.bytes.1, "curve": curve(&row.took), "own": row.own,
             })
         })

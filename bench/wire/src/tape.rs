@@ -12,6 +12,10 @@ use std::path::Path;
 pub const SYMBOL: &str = "BTCUSDT";
 /// Levels a side.
 const DEPTH: i64 = 50;
+/// Levels of a usual delta.
+pub const LEVELS: usize = 9;
+/// Levels of the largest delta.
+pub const MOST_LEVELS: usize = 50;
 /// Tenths of a dollar: the best bid moves between `BASE` and `BASE + REACH`.
 const BASE: i64 = 600_000;
 const REACH: i64 = 200;
@@ -31,6 +35,8 @@ pub struct Load {
     pub rate: u64,
     /// At once.
     pub burst: u64,
+    /// Levels of each.
+    pub levels: usize,
 }
 
 impl Load {
@@ -82,6 +88,12 @@ pub fn snapshot(at: u64) -> String {
 /// Nine levels: the touch moves by one, the far end follows, the rest are changes of size.
 #[must_use]
 pub fn delta(tick: u64, at: u64) -> String {
+    delta_of(LEVELS, tick, at)
+}
+
+/// The same with so many levels; more than nine change further asks, fewer than nine are nine.
+#[must_use]
+pub fn delta_of(count: usize, tick: u64, at: u64) -> String {
     let (was, is) = (best(tick - 1), best(tick));
     let mut rows = Vec::new();
     if is < was {
@@ -92,17 +104,35 @@ pub fn delta(tick: u64, at: u64) -> String {
         rows.push((is - n * 3, quantity(tick + n.unsigned_abs())));
     }
     rows.push(if is > was { (was - DEPTH + 1, "0".to_owned()) } else { (is - DEPTH + 1, quantity(tick + 9)) });
-    let asks = levels([(ASK + 3, quantity(tick + 5)), (ASK + 7, quantity(tick + 6))].into_iter());
+    let more = count.clamp(LEVELS, MOST_LEVELS) - LEVELS;
+    let more = (ASK + 8..).take(more).zip(tick + 7..).map(|(px, seed)| (px, quantity(seed)));
+    let asks = levels([(ASK + 3, quantity(tick + 5)), (ASK + 7, quantity(tick + 6))].into_iter().chain(more));
     frame("delta", &levels(rows.into_iter()), &asks, at, tick + 1)
+}
+
+/// The frames of a load with their times, one after the other: the snapshot, then ticks without an end.
+#[must_use]
+pub fn maker(load: Load) -> Box<dyn FnMut() -> (u64, Vec<u8>) + Send> {
+    let mut next = 0;
+    Box::new(move || {
+        let tick = next;
+        next += 1;
+        if tick == 0 {
+            return (EPOCH, snapshot(EPOCH).into_bytes());
+        }
+        let at = EPOCH + LEAD + load.due(tick - 1);
+        (at, delta_of(load.levels, tick, at).into_bytes())
+    })
 }
 
 /// Writes the tape.
 pub fn write(path: &Path, load: &Load) -> io::Result<()> {
-    let mut file = io::BufWriter::new(std::fs::File::create(path)?);
-    writeln!(file, "{EPOCH}\t{}", snapshot(EPOCH))?;
-    for tick in 1..=load.ticks {
-        let at = EPOCH + LEAD + load.due(tick - 1);
-        writeln!(file, "{at}\t{}", delta(tick, at))?;
+    let (mut file, mut make) = (io::BufWriter::new(std::fs::File::create(path)?), maker(*load));
+    for _ in 0..=load.ticks {
+        let (at, frame) = make();
+        write!(file, "{at}\t")?;
+        file.write_all(&frame)?;
+        file.write_all(b"\n")?;
     }
     file.flush()
 }
@@ -118,6 +148,9 @@ mod tests {
             let text = delta(tick, EPOCH);
             assert!(text.contains(&format!("[\"{}\",", price(best(tick)))), "{text}");
             assert!((300..400).contains(&text.len()), "{} bytes", text.len());
+            let wide = delta_of(MOST_LEVELS, tick, EPOCH);
+            assert!(wide.contains(&format!("[\"{}\",", price(best(tick)))), "{wide}");
+            assert_eq!(wide.matches("[\"").count(), text.matches("[\"").count() + MOST_LEVELS - LEVELS);
         }
     }
 }

@@ -4,14 +4,18 @@
 //! the tick it answers, whatever was lost or overtaken between. Both stamps are taken here, so the client's clock does not
 //! matter.
 
+use crate::Endless;
+use crate::null::until_end_of_input;
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use keel_gateway::sim::AccountConfig;
+use keel_gateway::sim::{AccountConfig, MarketSource, Spec};
 use keel_tools::exchange::{self, AUTHORITY, Market, Moment, Options, Pace, Running, What, Witness};
 use keel_tools::node::clock::Stopwatch;
 use keel_tools::node::thread::nap;
 use keel_wire::tape::{self, Load, SYMBOL};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +34,8 @@ struct Stamp {
 #[derive(Debug, Default)]
 struct Log {
     ticks: Vec<Stamp>,
+    /// Place after the last tick that was answered.
+    next: usize,
     strays: u64,
     order_bytes: usize,
     tick_bytes: usize,
@@ -92,9 +98,17 @@ impl Log {
     fn order(&mut self, at: u64, frame: &[u8]) {
         let Some(px) = order_price(frame) else { return };
         self.order_bytes = frame.len();
-        match self.ticks.iter_mut().rev().take(WINDOW).find(|tick| tick.px == px) {
-            Some(tick) if tick.answer == 0 => tick.answer = at,
-            _ => self.strays += 1,
+        let oldest = self.ticks.len().saturating_sub(WINDOW);
+        let open = |tick: &Stamp| tick.px == px && tick.answer == 0;
+        // answers come in the order of their ticks; one that does not is looked for among all
+        let found =
+            (self.next.max(oldest)..self.ticks.len()).chain(oldest..self.next).find(|at| open(&self.ticks[*at]));
+        match found {
+            Some(tick) => {
+                self.ticks[tick].answer = at;
+                self.next = tick + 1;
+            }
+            None => self.strays += 1,
         }
     }
 }
@@ -186,9 +200,66 @@ fn outcome(log: &Log, load: &Load, watch: &Stopwatch) -> Result<Outcome> {
     Ok(Outcome { latency, from_due, ticks, unanswered, strays: log.strays, bytes: (log.tick_bytes, log.order_bytes) })
 }
 
+/// The instruments of a long run, the tape's first.
+pub(crate) fn symbols(count: usize) -> Vec<String> {
+    (0..count).map(|at| if at == 0 { SYMBOL.to_owned() } else { format!("C{at:02}USDT") }).collect()
+}
+
+/// Plays until its input ends: an exchange of so many instruments, whose faults an administrator switches on.
+pub(crate) fn endless(args: &Endless) -> Result<()> {
+    let Endless { instruments, rate, cpu, spin, .. } = *args;
+    let load = Load { ticks: u64::MAX, rate, burst: 1, levels: tape::LEVELS };
+    let mut venue = exchange::venue(&[], &[SYMBOL.to_owned()])?;
+    let numbers = ["0.010", "0.1", "79770", "7970", "150"];
+    let generated = |at| (Spec::perpetual(&format!("C{at:02}"), 3, numbers, 10_000), MarketSource::Generated);
+    venue.symbols.extend((1..instruments).map(generated));
+    venue.accounts = vec![AccountConfig { order_limit: 1_000_000, ..AccountConfig::demo() }];
+    (venue.ip_limit, venue.connect_limit) = (1_000_000, u32::MAX);
+    let options = Options { venue, restamp: true, cpu, spin, tls: args.tls.clone(), ..Options::default() };
+    let running = exchange::spawn(options, Market::made(vec![SYMBOL.to_owned()], tape::maker(load)), Pace::Real)?;
+    println!("{}", running.address.port());
+    std::io::stdout().flush()?;
+    let over = until_end_of_input();
+    while !over.load(Ordering::Acquire) && !running.is_over() {
+        nap(Duration::from_millis(20));
+    }
+    ensure!(over.load(Ordering::Acquire), "the exchange ended early");
+    running.join()
+}
+
 /// The address of one endpoint.
 #[must_use]
 pub(crate) fn url(port: u16, authority: Option<&Path>, path: &str) -> String {
     let scheme = if authority.is_some() { "wss" } else { "ws" };
     format!("{scheme}://localhost:{port}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(px: i64) -> String {
+        format!("{{\"op\":\"order.create\",\"args\":[{{\"price\":\"{}.{}\"}}]}}", px / 10, px % 10)
+    }
+
+    /// Ticks at these prices, one a nanosecond, then orders at these: which tick each answers.
+    fn answered(ticks: &[i64], orders: &[i64]) -> (Vec<u64>, u64) {
+        let mut log = Log::default();
+        for (at, px) in (1..).zip(ticks) {
+            log.ticks.push(Stamp { px: *px, ticks: at, answer: 0 });
+        }
+        for (at, px) in (100..).zip(orders) {
+            log.order(at, order(*px).as_bytes());
+        }
+        (log.ticks.iter().map(|tick| tick.answer).collect(), log.strays)
+    }
+
+    #[test]
+    fn an_order_answers_the_next_tick_of_its_price() {
+        assert_eq!(answered(&[5, 6, 7, 6, 5], &[5, 6, 7, 6, 5]), (vec![100, 101, 102, 103, 104], 0));
+        // the first was lost: its price comes back later, and the answer is to the later tick
+        assert_eq!(answered(&[5, 6, 7, 6, 5], &[6, 7, 6, 5]), (vec![0, 100, 101, 102, 103], 0));
+        assert_eq!(answered(&[5, 6, 7], &[6, 5, 7]), (vec![101, 100, 102], 0), "overtaken");
+        assert_eq!(answered(&[5, 6], &[5, 9, 5]), (vec![100, 0], 2));
+    }
 }

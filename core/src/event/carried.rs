@@ -2,11 +2,12 @@
 //! restart reads one run and not the whole history.
 //!
 //! ```text
-//!   Start, Instrument.., Holding.., Carried.., Seen.., Resumed     every run begins with these, in this order
+//!   Start, Instrument.., Document.., brake, Holding.., Carried.., Seen.., Resumed     every run begins so, in this order
+//!                                    '-- Trip.., Fortune, Document(Adopted).. Answer: where the brake and the limits stood
 //! ```
 //!
-//! `Resumed` counts what stands before it: a run whose beginning was cut short has none, and is read over from the run
-//! before it.
+//! All of them are caused by `Start`. `Resumed` counts what stands before it: a run whose beginning was cut short has none,
+//! and is read over from the run before it.
 
 use super::{Flag, Op, Order};
 use crate::ids::{InstrumentId, VenueId};

@@ -64,10 +64,14 @@ pub enum DocumentKind {
     People = 4,
     /// What strategy runs, with which parameters and sizing.
     Strategy = 5,
+    /// The limits people signed in an earlier run, signatures and all, as the next one takes them over.
+    Adopted = 6,
+    /// What the account, its owner and its key have to be.
+    Kyc = 7,
     /// Who holds which role in compliance, and its terms; in the compliance journal only.
-    Roles = 6,
+    Roles = 8,
     /// The words of a step of a case; in the compliance journal only.
-    Case = 7,
+    Case = 9,
 }
 
 /// One part of a document.

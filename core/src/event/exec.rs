@@ -337,8 +337,8 @@ pub struct Sent {
     pub client: ClientId,
     /// When.
     pub at: Mono,
-    /// Stopwatch ticks from the socket that brought the cause to the socket that took the order.
-    pub ticks: u64,
+    /// Nanoseconds from the socket that brought the cause to the socket that took the order; zero when nothing caused it.
+    pub took: u64,
     /// What was asked.
     pub op: Op,
     /// What became of it.

@@ -95,6 +95,17 @@ pub struct Flow {
     pub pad: [u8; 6],
 }
 
+impl Flow {
+    /// Is it a row of the log of this account's cash that neither a trade nor funding made? A transfer that is listed
+    /// with its other side is not that row: the log has one of its own.
+    #[must_use]
+    pub fn moves_cash(&self) -> bool {
+        use FlowKind::{Bonus, ConvertIn, ConvertOut, Fee, TransferIn, TransferOut, Unrecognised};
+        let door = matches!(self.kind, TransferIn | TransferOut | ConvertIn | ConvertOut | Bonus | Fee | Unrecognised);
+        door && self.party.is_empty() && self.address.is_empty()
+    }
+}
+
 /// What the account and its key are to the venue: read at the start, once a day, and when it changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, TryFromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -123,8 +134,10 @@ pub struct Standing {
     pub read_only: Flag,
     /// It differs from what was read before.
     pub changed: Flag,
+    /// A document the registry names as evidence of who the owner is was missing, or was not what the registry says.
+    pub amiss: Flag,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }
 
 impl Standing {

@@ -13,7 +13,7 @@ use super::{Flag, Kind, Record, Side};
 use crate::ids::InstrumentId;
 use crate::record;
 use crate::units::{Mono, Notional, Px, Qty, Wall};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Levels one [`BookUpdate`] carries; a longer message continues in the next.
 pub const LEVELS: usize = 12;
@@ -105,10 +105,10 @@ impl BookUpdate {
 
     /// Its record read back: the journal keeps only the levels in use.
     #[must_use]
+    #[inline]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut whole = [0u8; size_of::<Self>()];
-        whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let update = super::read::<Self>(&whole)?;
+        let mut update = Self::new_zeroed();
+        update.as_mut_bytes().get_mut(..bytes.len())?.copy_from_slice(bytes);
         (update.bytes().len() == bytes.len()).then_some(update)
     }
 }

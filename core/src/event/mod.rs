@@ -167,10 +167,22 @@ impl Kind {
 
     /// The kind with this code, if there is one.
     #[must_use]
+    #[inline]
     pub fn from_code(code: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+        BY_CODE.get(usize::from(code)).copied().flatten()
     }
 }
+
+/// Readers ask for the kind of every record there is.
+static BY_CODE: [Option<Kind>; 700] = {
+    let mut table = [None; 700];
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        table[Kind::ALL[at] as usize] = Some(Kind::ALL[at]);
+        at += 1;
+    }
+    table
+};
 
 /// Something the journal can hold: a kind and the bytes of its layout.
 pub trait Record {

@@ -35,8 +35,9 @@ pub struct Stop {
     pub wall: Wall,
     /// Orders not proven finished.
     pub open_orders: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Facts and decisions the journal did not take. The engine acted on such facts all the same: a replay of this run
+    /// lacks them, and differs.
+    pub unrecorded: u32,
 }
 
 record! {

@@ -258,6 +258,11 @@ impl Session {
         if self.started { Some(self.next_watch) } else { Some(Mono::from_nanos(0)) }
     }
 
+    /// Reads a frame of a book and forgets it: see `keel_core::engine::Engine::rehearse`. Nothing is told or counted.
+    pub fn rehearse(&mut self, frame: &[u8]) {
+        core::hint::black_box(self.decoder.parse(frame).is_ok());
+    }
+
     /// How far the venue's clock is ahead of ours, in nanoseconds: see [`crate::clock`]. Lateness is judged by it.
     pub const fn set_clock_offset(&mut self, nanos: i64) {
         self.clock_offset = nanos;

@@ -106,10 +106,10 @@ pub enum Answer {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Envelope<'a> {
+pub(super) struct Envelope<'a> {
     #[serde(borrow)]
-    ret_code: Scalar<'a>,
-    result: Option<&'a RawValue>,
+    pub(super) ret_code: Scalar<'a>,
+    pub(super) result: Option<&'a RawValue>,
     time: Scalar<'a>,
 }
 
@@ -241,7 +241,7 @@ fn read(
 }
 
 /// A result that must be there: an empty answer to a question about open orders is not "no open orders".
-fn required<'a, T: Deserialize<'a>>(result: Option<&'a RawValue>) -> Result<T, DecodeError> {
+pub(super) fn required<'a, T: Deserialize<'a>>(result: Option<&'a RawValue>) -> Result<T, DecodeError> {
     match result.map(RawValue::get) {
         None | Some("null" | "{}" | "\"\"") => Err(DecodeError::Missing),
         Some(text) => json(text.as_bytes()),
@@ -252,7 +252,7 @@ fn linear(category: Scalar<'_>) -> Result<(), DecodeError> {
     matches!(category.text(), b"linear" | b"").then_some(()).ok_or(DecodeError::Contradiction)
 }
 
-fn string(value: Scalar<'_>) -> String {
+pub(super) fn string(value: Scalar<'_>) -> String {
     String::from_utf8_lossy(value.text()).into_owned()
 }
 

@@ -11,6 +11,7 @@
 
 mod answer;
 mod call;
+pub mod money;
 
 pub use answer::{Account, Answer, Fee, KeyFacts, RestError, parse};
 pub use call::{Call, EXECUTIONS_SPAN, Method, Request};

@@ -3,6 +3,7 @@
 //! Every buy moves `wallet - cost` by exactly minus the traded value and every sell by plus it, so over all accounts
 //! cash, fees and open cost always sum to what was deposited: conservation is arithmetic, not hope.
 
+use super::money::{Address, Movement};
 use super::order::{Execution, Exits, Order};
 use keel_core::event::Side;
 use keel_core::units::{Notional, Px, Qty};
@@ -118,15 +119,7 @@ pub(super) struct LogRow {
     pub(super) trade: u64,
     pub(super) order: u64,
     pub(super) link: String,
-}
-
-/// A deposit or a withdrawal, made by an administrator.
-#[derive(Clone, Debug)]
-pub(super) struct Transfer {
-    pub(super) id: u64,
-    pub(super) deposit: bool,
-    pub(super) amount: Notional,
-    pub(super) time: u64,
+    pub(super) coin: String,
 }
 
 /// What one symbol brought an account since ever: the venue's own sums, whatever of its rows it still keeps.
@@ -171,6 +164,9 @@ pub(super) struct Account {
     pub(super) house: bool,
     /// USDT.
     pub(super) wallet: Notional,
+    /// What it began with: the log says how the rest came and went.
+    #[cfg(test)]
+    pub(super) opening: Notional,
     /// All that came in minus all that went out.
     pub(super) deposited: Notional,
     pub(super) positions: BTreeMap<(usize, u8), Position>,
@@ -179,7 +175,11 @@ pub(super) struct Account {
     pub(super) closed: VecDeque<Order>,
     pub(super) executions: VecDeque<Execution>,
     pub(super) log: VecDeque<LogRow>,
-    pub(super) transfers: VecDeque<Transfer>,
+    pub(super) movements: VecDeque<Movement>,
+    /// Other coins beside the wallet, and what lies in the funding account: they back nothing.
+    pub(super) coins: BTreeMap<String, i64>,
+    pub(super) fund: BTreeMap<String, i64>,
+    pub(super) book: Vec<Address>,
     /// By symbol.
     pub(super) tallies: BTreeMap<usize, Tally>,
     /// Hundredths, by symbol: of what buys open, of what sells open.
@@ -204,6 +204,8 @@ impl Account {
             uid,
             house,
             wallet,
+            #[cfg(test)]
+            opening: wallet,
             deposited: wallet,
             positions: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -211,7 +213,10 @@ impl Account {
             closed: VecDeque::new(),
             executions: VecDeque::new(),
             log: VecDeque::new(),
-            transfers: VecDeque::new(),
+            movements: VecDeque::new(),
+            coins: BTreeMap::new(),
+            fund: BTreeMap::new(),
+            book: Vec::new(),
             tallies: BTreeMap::new(),
             leverage: vec![[1_000; 2]; symbols],
             isolated: false,

@@ -6,10 +6,15 @@
 //! | line | what happens |
 //! |---|---|
 //! | `account key=K secret=S [wallet=W]` | a new account |
-//! | `deposit key=K amount=A`, `withdraw key=K amount=A` | USDT in or out |
+//! | `deposit key=K amount=A [coin=C] [chain=N] [address=T] [from=F] [tag=T] [tx=H] [member=UID] [state=S]` | money in; of another customer with `member` |
+//! | `withdraw key=K amount=A [coin=C] [chain=N] [address=T] [tag=T] [tx=H] [fee=F] [member=UID] [state=S]` | money out |
+//! | `settle key=K to=done\|failed` | the oldest movement that is under way ends |
+//! | `transfer key=K amount=A to=FUND\|UNIFIED [coin=C]`, `send key=K to=L amount=A [coin=C]` | between accounts of one owner |
+//! | `convert key=K from=C amount=A to=D got=B` | one coin for another |
+//! | `address key=K address=T [coin=C] [chain=N] [tag=T] [remark=R]` | a line of the address book |
 //! | `fees key=K taker=R maker=R`, `limit key=K per_s=N` | fee rates, order rate limit |
-//! | `kyc key=K level=L`, `vip key=K level=L` | what `query-api` tells |
-//! | `rights key=K [read_only=B] [trade=B] [withdraw=B]`, `bind key=K ip=A` | permissions, address |
+//! | `kyc key=K [level=L] [region=R]`, `vip key=K level=L` | what `query-api` tells |
+//! | `rights key=K [read_only=B] [trade=B] [withdraw=B] [transfer=B] [days=N]`, `bind key=K ip=A` | permissions, days to live, address; `*` is none |
 //! | `halt symbol=S`, `resume symbol=S` | orders answer 110066, or trade again |
 //! | `status symbol=S to=Trading\|PreLaunch\|Delivering\|Closed` | listing and delisting |
 //! | `instrument symbol=S [tick=T] [step=Q] [min_qty=Q] [max_qty=Q]` | filters change |
@@ -49,7 +54,7 @@ impl<'a> Line<'a> {
         Ok(Self { verb, words })
     }
 
-    fn find(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn find(&self, key: &str) -> Option<&'a str> {
         self.words.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
     }
 
@@ -70,12 +75,12 @@ impl<'a> Line<'a> {
         text.parse().map_err(|_| format!("{key}={text} is no number"))
     }
 
-    fn raw(&self, key: &str) -> Result<Option<i64>, String> {
+    pub(super) fn raw(&self, key: &str) -> Result<Option<i64>, String> {
         let parse = |v: &str| parse_decimal(v.as_bytes()).map_err(|_| format!("{key}={v} is no decimal"));
         self.find(key).map(parse).transpose()
     }
 
-    fn decimal(&self, key: &str) -> Result<i64, String> {
+    pub(super) fn decimal(&self, key: &str) -> Result<i64, String> {
         self.raw(key)?.ok_or_else(|| format!("{} needs {key}=", self.verb))
     }
 
@@ -117,22 +122,7 @@ impl Exchange {
         }
         match line.verb {
             "account" => self.add_account(&line),
-            "deposit" | "withdraw" => {
-                let account = self.account_arg(&line)?;
-                let amount = Notional::from_raw(line.decimal("amount")?);
-                if amount <= Notional::ZERO || amount > MAX_WALLET {
-                    return Err("amount must be positive, at most 100,000,000".to_owned());
-                }
-                let signed = if line.verb == "deposit" { amount } else { -amount };
-                if self.engine.accounts[account].wallet + signed > MAX_WALLET {
-                    return Err("no wallet holds that much".to_owned());
-                }
-                if signed < Notional::ZERO && self.engine.totals(account).available() < amount {
-                    return Err("the available balance is smaller than that".to_owned());
-                }
-                self.engine.transfer(now_ms, account, signed);
-                Ok(())
-            }
+            "deposit" | "withdraw" | "settle" | "transfer" | "send" | "convert" | "address" => self.move_money(&line),
             "fees" | "limit" | "kyc" | "vip" | "rights" | "bind" => self.set_account(&line),
             "halt" | "resume" => {
                 let symbol = self.symbol_word(&line)?;
@@ -193,7 +183,7 @@ impl Exchange {
         self.engine.symbol(name).ok_or_else(|| format!("{name} does not trade here"))
     }
 
-    fn account_arg(&self, line: &Line<'_>) -> Result<usize, String> {
+    pub(super) fn account_arg(&self, line: &Line<'_>) -> Result<usize, String> {
         let key = line.text("key")?;
         self.key(key).map(|(account, _)| account).ok_or_else(|| format!("no account has the key {key}"))
     }
@@ -233,17 +223,32 @@ impl Exchange {
                 let per_s = u32::try_from(line.needed("per_s")?).map_err(|_| "per_s is too large")?;
                 self.config.accounts[client].order_limit = per_s;
             }
-            "kyc" => self.config.accounts[client].kyc = line.text("level")?.to_owned(),
+            "kyc" => {
+                let (level, region) = (line.find("level"), line.find("region"));
+                if level.is_none() && region.is_none() {
+                    return Err("kyc needs level= or region=".to_owned());
+                }
+                let of = &mut self.config.accounts[client];
+                of.kyc = level.map_or_else(|| of.kyc.clone(), str::to_owned);
+                of.region = region.map_or_else(|| of.region.clone(), str::to_owned);
+            }
             "vip" => self.config.accounts[client].vip = line.text("level")?.to_owned(),
             "bind" => {
                 let ip = line.text("ip")?;
+                if ip == "*" {
+                    self.config.accounts[client].keys[key].ips.clear();
+                    return Ok(());
+                }
                 let _: core::net::IpAddr = ip.parse().map_err(|_| format!("{ip} is no address"))?;
                 self.config.accounts[client].keys[key].ips = vec![ip.to_owned()];
             }
             _ => {
                 let (read_only, trade, withdraw) =
                     (line.flag("read_only")?, line.flag("trade")?, line.flag("withdraw")?);
+                let (transfer, days) = (line.flag("transfer")?, line.number("days")?);
+                let days = days.map(|days| u16::try_from(days).map_err(|_| "days is too large")).transpose()?;
                 let of = &mut self.config.accounts[client].keys[key];
+                (of.transfer, of.days) = (transfer.unwrap_or(of.transfer), days.unwrap_or(of.days));
                 of.read_only = read_only.unwrap_or(of.read_only);
                 of.trade = trade.unwrap_or(of.trade);
                 of.withdraw = withdraw.unwrap_or(of.withdraw);

@@ -16,6 +16,10 @@ pub struct KeyConfig {
     pub trade: bool,
     /// `Withdraw` permission is present.
     pub withdraw: bool,
+    /// `AccountTransfer` permission is present.
+    pub transfer: bool,
+    /// Days until it dies while it is bound to no address.
+    pub days: u16,
     /// Addresses the key is bound to; empty is any.
     pub ips: Vec<String>,
 }
@@ -33,6 +37,8 @@ pub struct AccountConfig {
     pub vip: String,
     /// `kycLevel` as `query-api` tells it.
     pub kyc: String,
+    /// `kycRegion` as `query-api` tells it.
+    pub region: String,
     /// Fee rates (taker, maker) in 1e-8 instead of the instrument's.
     pub fees: Option<(i64, i64)>,
 }
@@ -47,6 +53,8 @@ impl AccountConfig {
             read_only: false,
             trade: true,
             withdraw: false,
+            transfer: false,
+            days: 83,
             ips: Vec::new(),
         };
         Self {
@@ -55,6 +63,7 @@ impl AccountConfig {
             order_limit: 10,
             vip: "No VIP".to_owned(),
             kyc: "LEVEL_1".to_owned(),
+            region: "MYS".to_owned(),
             fees: None,
         }
     }

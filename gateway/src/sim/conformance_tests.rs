@@ -19,6 +19,7 @@ fn cases() -> BTreeMap<String, String> {
         include_str!("guard_tests.rs"),
         include_str!("history_tests.rs"),
         include_str!("margin_tests.rs"),
+        include_str!("money_tests.rs"),
         include_str!("notice_tests.rs"),
         include_str!("order_tests.rs"),
         include_str!("tests.rs"),

@@ -1,7 +1,7 @@
 //! What happens to orders and positions without a request: triggers, funding, money in and out. Liquidation stands in
 //! `liquidation.rs`.
 
-use super::account::{LogRow, Transfer, remember};
+use super::account::{LogRow, remember};
 use super::engine::{Engine, Event};
 use super::order::{Execution, Exits, Kind, Order, Place, Smp, Status, Tif, side_text};
 use keel_core::event::Side;
@@ -172,6 +172,7 @@ impl Engine {
             trade: id,
             order: 0,
             link: String::new(),
+            coin: "USDT".to_owned(),
         };
         remember(&mut of.log, row);
         let execution = Execution {
@@ -202,38 +203,6 @@ impl Engine {
         of.executed(&execution);
         self.events.push(Event::Execution(account, Box::new(execution)));
         self.after(account, symbol, idx, true);
-    }
-
-    // ---- money in and out ----------------------------------------------------------------------------------------
-
-    /// A deposit (positive) or withdrawal (negative) by an administrator.
-    pub(super) fn transfer(&mut self, now_ms: u64, account: usize, amount: Notional) {
-        let id = self.take_execution_number();
-        let of = &mut self.accounts[account];
-        of.wallet += amount;
-        of.deposited += amount;
-        let deposit = amount >= Notional::ZERO;
-        let row = LogRow {
-            id,
-            symbol: None,
-            side: "None",
-            time: now_ms,
-            what: if deposit { "TRANSFER_IN" } else { "TRANSFER_OUT" },
-            qty: Qty::ZERO,
-            size: Qty::ZERO,
-            px: Px::ZERO,
-            funding: Notional::ZERO,
-            fee: Notional::ZERO,
-            cash_flow: amount,
-            balance: of.wallet,
-            rate: 0,
-            trade: 0,
-            order: 0,
-            link: String::new(),
-        };
-        remember(&mut of.log, row);
-        remember(&mut of.transfers, Transfer { id, deposit, amount: amount.abs(), time: now_ms });
-        self.events.push(Event::Wallet(account));
     }
 }
 

@@ -47,11 +47,12 @@ impl Limits {
         weight: u32,
     ) -> Meter {
         let window = self.calls.entry((account, endpoint)).or_default();
-        expire(window, now_ms, 1_000);
+        let span_ms = span(endpoint);
+        expire(window, now_ms, span_ms);
         let used = u32::try_from(window.len()).unwrap_or(u32::MAX);
         let left = limit.saturating_sub(used);
         if weight > left {
-            let reset_ms = window.front().map_or(now_ms, |at| at + 1_000);
+            let reset_ms = window.front().map_or(now_ms, |at| at + span_ms);
             return Meter { limit, left: 0, reset_ms, refused: true };
         }
         for _ in 0..weight {
@@ -75,12 +76,27 @@ impl Limits {
     }
 }
 
-/// Base calls a second of an endpoint, given the account's limit for orders.
+/// Milliseconds an endpoint's calls are counted over.
+const fn span(endpoint: &'static str) -> u64 {
+    match endpoint.as_bytes() {
+        b"asset/deposit/query-record"
+        | b"asset/deposit/query-internal-record"
+        | b"asset/withdraw/query-record"
+        | b"asset/transfer/query-inter-transfer-list" => 60_000,
+        _ => 1_000,
+    }
+}
+
+/// Calls of an endpoint within its span, given the account's limit for orders.
 pub(super) const fn base(endpoint: &'static str, orders: u32) -> u32 {
     match endpoint.as_bytes() {
         b"order/create" | b"order/amend" | b"order/cancel" | b"order/cancel-all" => orders,
         b"order/create-batch" | b"order/amend-batch" | b"order/cancel-batch" => orders,
         b"account/transaction-log" => 25,
+        b"asset/deposit/query-record" | b"asset/deposit/query-internal-record" => 100,
+        b"asset/withdraw/query-record" => 300,
+        b"asset/transfer/query-inter-transfer-list" => 60,
+        b"asset/transfer/query-universal-transfer-list" => 5,
         b"position/set-leverage" | b"position/switch-mode" | b"position/trading-stop" | b"user/query-api" => 10,
         b"account/fee-rate" | b"account/smp-group" | b"account/query-dcp-info" | b"order/disconnected-cancel-all" => 5,
         _ => 50,

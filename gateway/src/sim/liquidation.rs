@@ -158,10 +158,11 @@ impl Engine {
         if missing <= Notional::ZERO {
             return;
         }
-        self.accounts[account].wallet += missing;
+        // not money through the door: the market's account owes it, and the log says where it came from
+        self.accounts[account].deposited -= missing;
+        self.cash(now_ms, account, "USDT", "LIQUIDATION", missing.raw(), 0);
         self.accounts[MARKET].wallet -= missing;
         self.pools[symbol].pay(now_ms, missing);
-        self.events.push(Event::Wallet(account));
     }
 
     /// Sells `qty` of a position (or buys it back) in the book, as far as that reaches.

@@ -213,6 +213,7 @@ impl Engine {
             trade: execution.id,
             order: execution.order,
             link: execution.link.clone(),
+            coin: "USDT".to_owned(),
         };
         remember(&mut of.log, row);
         of.executed(&execution);

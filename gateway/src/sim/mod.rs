@@ -37,6 +37,7 @@ mod limits;
 mod liquidation;
 mod margin;
 mod matching;
+mod money;
 mod notices;
 mod order;
 mod own;

@@ -1,5 +1,6 @@
 //! REST queries of an account about itself.
 
+use super::account::LogRow;
 use super::codes::Refusal;
 use super::order::{Order, Status};
 use super::query::page;
@@ -73,8 +74,12 @@ impl Exchange {
                 self.balances(&mut out, account, endpoint.ends_with("coins-balance"), request);
             }
             "asset/coin/query-info" => Obj::new(&mut out).raw("rows", "[]").end(),
-            "asset/deposit/query-record" => return self.transfers(account, true),
-            "asset/withdraw/query-record" => return self.transfers(account, false),
+            "asset/deposit/query-record"
+            | "asset/deposit/query-internal-record"
+            | "asset/withdraw/query-record"
+            | "asset/withdraw/query-address"
+            | "asset/transfer/query-inter-transfer-list"
+            | "asset/transfer/query-universal-transfer-list" => return self.movements(endpoint, account, request),
             _ => Obj::new(&mut out).raw("list", "[]").s("nextPageCursor", "").end(),
         }
         Ok(out)
@@ -305,9 +310,10 @@ impl Exchange {
     fn transactions(&self, account: usize, request: &Request<'_>) -> Result<String, Refusal> {
         let limit = request.number("limit", 20, 50)?;
         let (from, to) = window(request, self.now_ms(), true)?;
-        let kind = request.arg("type");
+        let (kind, coin) = (request.arg("type"), request.arg("currency"));
         let all = self.engine.accounts[account].log.iter().rev();
-        let found = all.filter(|r| (kind.is_empty() || r.what == kind) && (from..=to).contains(&r.time));
+        let wanted = |r: &&LogRow| (kind.is_empty() || r.what == kind) && (coin.is_empty() || r.coin == coin);
+        let found = all.filter(wanted).filter(|r| (from..=to).contains(&r.time));
         let (found, next) = page(found.collect(), request, limit)?;
         let mut out = String::new();
         Obj::new(&mut out)
@@ -323,7 +329,7 @@ impl Exchange {
                         .s("transSubType", "")
                         .s("qty", &rows::qty(r.qty))
                         .s("size", &rows::qty(r.size))
-                        .s("currency", "USDT")
+                        .s("currency", &r.coin)
                         .d("tradePrice", r.px.raw())
                         .d("funding", r.funding.raw())
                         .d("fee", r.fee.raw())
@@ -361,64 +367,22 @@ impl Exchange {
         Ok(out)
     }
 
-    fn transfers(&self, account: usize, deposits: bool) -> Result<String, Refusal> {
-        let found = self.engine.accounts[account].transfers.iter().rev().filter(|t| t.deposit == deposits);
-        let mut out = String::new();
-        Obj::new(&mut out)
-            .with("rows", |out| {
-                array(out, found, |out, t| {
-                    let (id, time) = (self.engine.uuid(t.id, 4), t.time);
-                    if deposits {
-                        Obj::new(out)
-                            .us("id", t.id)
-                            .s("coin", "USDT")
-                            .s("chain", "TRX")
-                            .d("amount", t.amount.raw())
-                            .s("txID", &id)
-                            .n("status", 3)
-                            .s("toAddress", "sim")
-                            .s("fromAddress", "")
-                            .s("tag", "")
-                            .s("depositFee", "")
-                            .us("successAt", time)
-                            .s("confirmations", "100")
-                            .s("txIndex", "0")
-                            .s("blockHash", &id)
-                            .s("batchReleaseLimit", "-1")
-                            .s("depositType", "0")
-                            .n("taxStatus", 0)
-                            .end();
-                    } else {
-                        Obj::new(out)
-                            .us("withdrawId", t.id)
-                            .s("txID", &id)
-                            .s("coin", "USDT")
-                            .s("chain", "TRX")
-                            .d("amount", t.amount.raw())
-                            .s("withdrawFee", "0")
-                            .s("status", "success")
-                            .s("toAddress", "sim")
-                            .s("tag", "")
-                            .us("createTime", time)
-                            .us("updateTime", time)
-                            .n("withdrawType", 0)
-                            .end();
-                    }
-                });
-            })
-            .s("nextPageCursor", "")
-            .end();
-        Ok(out)
-    }
-
     fn query_api(&self, account: usize, key: usize) -> String {
         let config = &self.config.accounts[self.client(account)];
         let of = &config.keys[key];
+        let expiry = date(self.now_ms() / 86_400_000 + u64::from(of.days));
         let permissions = |out: &mut String| {
             let row = Obj::new(out)
                 .raw("ContractTrade", if of.trade { r#"["Order","Position"]"# } else { "[]" })
                 .raw("Spot", "[]")
-                .raw("Wallet", if of.withdraw { r#"["AccountTransfer","Withdraw"]"# } else { "[]" })
+                .raw(
+                    "Wallet",
+                    match (of.transfer || of.withdraw, of.withdraw) {
+                        (_, true) => r#"["AccountTransfer","Withdraw"]"#,
+                        (true, false) => r#"["AccountTransfer"]"#,
+                        (false, false) => "[]",
+                    },
+                )
                 .raw("Options", "[]")
                 .raw("Derivatives", if of.trade { r#"["DerivativesTrade"]"# } else { "[]" });
             let empty = ["CopyTrading", "BlockTrade", "Exchange", "NFT", "Affiliate", "Earn", "FiatP2P", "FiatBitPay"];
@@ -438,8 +402,8 @@ impl Exchange {
                 array(out, ips, |out, ip| out.push_str(&format!("\"{ip}\"")));
             })
             .n("type", 1)
-            .n("deadlineDay", if of.ips.is_empty() { 83 } else { -2 })
-            .s("expiredAt", if of.ips.is_empty() { "2036-01-01T00:00:00Z" } else { "1970-01-01T00:00:00Z" })
+            .n("deadlineDay", if of.ips.is_empty() { i64::from(of.days) } else { -2 })
+            .s("expiredAt", &if of.ips.is_empty() { expiry } else { "1970-01-01T00:00:00Z".to_owned() })
             .s("createdAt", "2026-01-01T00:00:00Z")
             .n("unified", 0)
             .n("uta", 1)
@@ -452,7 +416,7 @@ impl Exchange {
             .b("isMaster", true)
             .s("parentUid", "0")
             .s("kycLevel", &config.kyc)
-            .s("kycRegion", "MYS")
+            .s("kycRegion", &config.region)
             .end();
         out
     }
@@ -478,4 +442,15 @@ fn window(request: &Request<'_>, now_ms: u64, dated: bool) -> Result<(u64, u64),
         return Err(Refusal::params("the time range between startTime and endTime cannot exceed 7 days"));
     }
     Ok((from, to))
+}
+
+/// Midnight of a day, counted from 1970, as the venue writes it. Civil-from-days after Howard Hinnant.
+fn date(day: u64) -> String {
+    let shifted = day + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let (day, month) = (of_year - (153 * march + 2) / 5 + 1, if march < 10 { march + 3 } else { march - 9 });
+    format!("{:04}-{month:02}-{day:02}T00:00:00Z", year + era * 400 + u64::from(month <= 2))
 }

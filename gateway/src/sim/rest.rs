@@ -53,7 +53,7 @@ enum Door {
 }
 
 /// What is served.
-const ROUTES: [(&str, &str, Door); 59] = [
+const ROUTES: [(&str, &str, Door); 63] = [
     ("GET", "market/time", Door::Public),
     ("GET", "market/instruments-info", Door::Public),
     ("GET", "market/orderbook", Door::Public),
@@ -106,7 +106,11 @@ const ROUTES: [(&str, &str, Door); 59] = [
     ("GET", "user/query-api", Door::Read),
     ("GET", "asset/coin/query-info", Door::Read),
     ("GET", "asset/deposit/query-record", Door::Read),
+    ("GET", "asset/deposit/query-internal-record", Door::Read),
     ("GET", "asset/withdraw/query-record", Door::Read),
+    ("GET", "asset/withdraw/query-address", Door::Read),
+    ("GET", "asset/transfer/query-inter-transfer-list", Door::Read),
+    ("GET", "asset/transfer/query-universal-transfer-list", Door::Read),
     ("GET", "asset/transfer/query-account-coins-balance", Door::Read),
     ("GET", "asset/transfer/query-account-coin-balance", Door::Read),
     ("GET", "account/withdrawal", Door::Read),

@@ -240,7 +240,27 @@ impl Desk {
             assert!(of.closed.iter().all(|o| !o.status.open() && !of.open.contains(&o.id)));
         }
         self.audit_guards();
+        self.audit_log();
         assert_eq!(engine.orders.len(), engine.accounts.iter().map(|a| a.open.len()).sum::<usize>());
+    }
+
+    /// The log says how every coin came and went.
+    fn audit_log(&self) {
+        let whole = |of: &&super::account::Account| !of.house && of.log.len() < super::account::HISTORY;
+        for of in self.ex.engine.accounts.iter().filter(whole) {
+            let mut sums: BTreeMap<&str, i128> = BTreeMap::from([("USDT", i128::from(of.opening.raw()))]);
+            for row in &of.log {
+                let sum = sums.entry(&row.coin).or_default();
+                *sum += i128::from((row.cash_flow + row.funding - row.fee).raw());
+                assert_eq!(*sum, i128::from(row.balance.raw()), "{}: the balance beside {row:?}", of.uid);
+            }
+            for (coin, sum) in sums {
+                let held = if coin == "USDT" { of.wallet.raw() } else { of.coins.get(coin).copied().unwrap_or(0) };
+                assert_eq!(sum, i128::from(held), "{}: the log of {coin} is not the balance", of.uid);
+            }
+            let moved = of.movements.iter().map(|m| m.id).collect::<BTreeSet<_>>();
+            assert_eq!(moved.len(), of.movements.len(), "a movement twice");
+        }
     }
 
     /// Whatever waits is an open order; a guard closes a position that exists and never more than it.

@@ -87,16 +87,29 @@ fn act(desk: &mut Desk, rng: &mut Rng, ids: &mut Vec<(u64, String)>) {
             desk.call(n, "POST", "/v5/position/trading-stop", "", &body);
             desk.pass(50);
         }
-        20 => desk.command(pick(
-            rng,
-            &[
-                "funding symbol=BTCUSDT rate=0.0037",
-                "funding symbol=BTCUSDT rate=-0.0011",
-                "deposit key=a1 amount=17.3",
-                "withdraw key=a2 amount=3.3",
-                "fees key=a0 taker=0.0004 maker=-0.0001",
-            ],
-        )),
+        20 => {
+            let line = pick(
+                rng,
+                &[
+                    "funding symbol=BTCUSDT rate=0.0037",
+                    "funding symbol=BTCUSDT rate=-0.0011",
+                    "deposit key=a1 amount=17.3",
+                    "withdraw key=a2 amount=3.3",
+                    "deposit key=a0 amount=7.25 state=pending",
+                    "settle key=a0 to=done",
+                    "withdraw key=a1 amount=2.5 fee=0.5 state=pending",
+                    "settle key=a1 to=failed",
+                    "transfer key=a2 amount=1.5 to=FUND",
+                    "transfer key=a2 amount=0.5 to=UNIFIED",
+                    "send key=a0 to=a1 amount=4.75",
+                    "convert key=a1 from=USDT amount=6 to=BTC got=0.0001",
+                    "fees key=a0 taker=0.0004 maker=-0.0001",
+                ],
+            );
+            // money that is not there, or not under way, does not move
+            let _ = desk.ex.command(Wall::from_millis(desk.now_ms), line);
+            desk.pass(1);
+        }
         _ => {
             let line = pick(
                 rng,

@@ -1,6 +1,6 @@
-//! What drives the market: recorded tapes merged by time, or nothing but the generator.
+//! What drives the market: recorded tapes merged by time, frames made as they are needed, or nothing but the generator.
 //!
-//! In: tapes. Out: their frames in the order of their receive stamps (the first tape first among equals), each with the
+//! In: tapes, or a maker of frames. Out: their frames in the order of their receive stamps (the first tape first among equals), each with the
 //! tape time it is due. A tape without stamps is timed by its frames' own `ts`. Never: a tape in memory as a whole.
 
 use crate::tape::Tape;
@@ -16,15 +16,35 @@ pub struct Market {
     names: Vec<String>,
 }
 
-#[derive(Debug)]
+/// Makes the next frame of a tape without an end, and its time in nanoseconds.
+pub type Maker = dyn FnMut() -> (u64, Vec<u8>) + Send;
+
+enum Source {
+    Tape(Tape),
+    Made(Box<Maker>),
+}
+
 struct Reel {
-    tape: Tape,
+    source: Source,
     next: Option<(u64, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Reel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reel")
+    }
 }
 
 impl Reel {
     fn advance(&mut self, floor_ns: u64) -> Result<()> {
-        self.next = match self.tape.next_frame()? {
+        let tape = match &mut self.source {
+            Source::Tape(tape) => tape,
+            Source::Made(make) => {
+                self.next = Some(make());
+                return Ok(());
+            }
+        };
+        self.next = match tape.next_frame()? {
             None => None,
             Some(frame) => {
                 let at = frame.recv_ns.or_else(|| stamp_ms(frame.json).map(|ms| ms * 1_000_000)).unwrap_or(floor_ns);
@@ -78,7 +98,7 @@ impl Market {
         for path in paths {
             let (symbols, begins_ns) = preview(path)?;
             names.extend(symbols);
-            let mut reel = Reel { tape: Tape::open(path)?, next: None };
+            let mut reel = Reel { source: Source::Tape(Tape::open(path)?), next: None };
             reel.advance(begins_ns)?;
             reel.next.as_ref().with_context(|| format!("{}: the tape is empty", path.display()))?;
             tapes.push(reel);
@@ -86,6 +106,13 @@ impl Market {
         names.sort();
         names.dedup();
         Ok(Self { tapes, last_ns: 0, names })
+    }
+
+    /// Frames about these symbols, made as they are needed, without an end.
+    #[must_use]
+    pub fn made(names: Vec<String>, mut make: Box<Maker>) -> Self {
+        let next = Some(make());
+        Self { tapes: vec![Reel { source: Source::Made(make), next }], last_ns: 0, names }
     }
 
     /// Is there a tape?
@@ -126,6 +153,21 @@ impl Market {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn made_frames_follow_each_other_without_an_end() {
+        let mut at = 0;
+        let make = move || {
+            at += 5;
+            (at, at.to_string().into_bytes())
+        };
+        let mut market = Market::made(vec!["BTCUSDT".to_owned()], Box::new(make));
+        assert!(market.is_taped());
+        for n in 1..1_000 {
+            assert_eq!(market.next_ns(), Some(n * 5));
+            assert_eq!(market.take().unwrap(), Some((n * 5, (n * 5).to_string().into_bytes())));
+        }
+    }
 
     #[test]
     fn a_tape_that_begins_with_an_acknowledgement_is_known_by_what_follows() {

@@ -17,7 +17,7 @@ mod peer;
 mod server;
 mod tls;
 
-pub use market::Market;
+pub use market::{Maker, Market};
 pub use tls::AUTHORITY;
 
 use crate::node::thread::Stop;

@@ -15,7 +15,7 @@ pub enum Shape {
     Counter,
     /// Goes both ways.
     Gauge,
-    /// USDT in steps of 1e-8, signed.
+    /// USDT in steps of 1e-8, signed; [`UNKNOWN`] is shown as none.
     Money,
 }
 
@@ -55,6 +55,12 @@ cells! {
     Drawdown Money "keel_drawdown_usdt" "How far equity, money moved left out, is below its highest";
     InitialMargin Money "keel_initial_margin_usdt" "Initial margin in use";
     MaintenanceMargin Money "keel_maintenance_margin_usdt" "Maintenance margin in use";
+    ValueAtRisk Money "keel_value_at_risk_usdt" "Value at risk with everything open filled at worst; NaN when not known";
+    Shortfall Money "keel_expected_shortfall_usdt" "Expected shortfall with everything open filled at worst; NaN when not known";
+    Stress Money "keel_stress_loss_usdt" "Loss in the worst stress scenario with everything open filled at worst; NaN when not known";
+    ValueAtRiskLimit Money "keel_value_at_risk_limit_usdt" "Limit of the value at risk; NaN without one";
+    ShortfallLimit Money "keel_expected_shortfall_limit_usdt" "Limit of the expected shortfall; NaN without one";
+    StressLimit Money "keel_stress_limit_usdt" "Limit of the loss in a stress scenario";
     OpenOrders Gauge "keel_open_orders" "Orders not proven finished";
     LogHealth Gauge "keel_journal_health" "State of the journal: 0 sound, 1 low, 2 faulty";
     HeadSeq Gauge "keel_journal_head_sequence" "Last record written";
@@ -81,8 +87,32 @@ cells! {
     Doubt Gauge "keel_documents_last_doubt" "What it said to the last: 0 done, else the code of a doubt";
     RiskDrift Gauge "keel_risk_drift_ppb" "Drift of the incremental risk sums against a full recomputation, 1e-9 of the book";
     Sweeps Counter "keel_sweeps_total" "Times everything was cancelled at the venue and it said that nothing is open";
+    SurveilRules Gauge "keel_surveillance_rules" "Rules of surveillance; 0 when it does not run";
+    SurveilAlive Gauge "keel_surveillance_rules_alive" "Of these, rules that have the data they need";
+    SurveilLag Gauge "keel_surveillance_lag_records" "Records on the medium surveillance has not looked at yet";
+    SurveilAlerts Counter "keel_surveillance_alerts_total" "Alerts filed, of whatever rule";
+    SurveilDropped Counter "keel_surveillance_dropped_total" "Rows surveillance forgot for want of room: alerts may be missing";
+    SurveilBeat Gauge "keel_surveillance_heartbeat_timestamp_seconds" "When a synthetic positive of every rule was last played; 0 before the first";
+    SurveilBlind Gauge "keel_surveillance_blind_rules" "Rules whose synthetic positive did not arrive";
+    SurveilListAge Gauge "keel_surveillance_list_age_seconds" "Age of the oldest sanctions list; 0 without any";
+    SurveilRefused Gauge "keel_surveillance_files_refused" "New parameters or lists cannot be read, the old ones stay: 0 no, 1 yes";
+    SurveilBroken Gauge "keel_surveillance_stopped" "Surveillance stopped on an error: 0 no, 1 yes";
+    FlowRows Counter "keel_flow_rows_total" "Movements of money handed to the journal";
+    FlowRefused Counter "keel_flow_refused_rows_total" "Rows of the venue's lists of money that could not be read";
+    FlowFailures Counter "keel_flow_failures_total" "Questions about money or the account that were not answered";
+    FlowLogAt Gauge "keel_flow_transaction_log_polled_seconds" "When the transaction log was last read to its end, unix time; 0 never";
+    FlowDepositsAt Gauge "keel_flow_deposits_polled_seconds" "When deposits were last read to their end, unix time; 0 never";
+    FlowInternalAt Gauge "keel_flow_internal_deposits_polled_seconds" "When internal deposits were last read to their end, unix time; 0 never";
+    FlowWithdrawalsAt Gauge "keel_flow_withdrawals_polled_seconds" "When withdrawals were last read to their end, unix time; 0 never";
+    FlowTransfersAt Gauge "keel_flow_transfers_polled_seconds" "When transfers were last read to their end, unix time; 0 never";
+    FlowUniversalAt Gauge "keel_flow_universal_transfers_polled_seconds" "When universal transfers were last read to their end, unix time; 0 never";
+    StandingAt Gauge "keel_standing_polled_seconds" "When the account and its key were last read, unix time; 0 never";
+    KycBreaches Gauge "keel_kyc_breaches" "Ways in which the account is not what the registry says: one bit a breach; 0 none";
     HotRounds Counter "keel_hot_rounds_total" "Duty cycles of the thread that carries the engine";
 }
+
+/// Money nobody has measured.
+pub const UNKNOWN: i64 = i64::MAX;
 
 /// An age before anything was heard.
 pub const NEVER: u64 = u64::MAX;
@@ -122,8 +152,11 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
+        let unmeasured =
+            [Cell::ValueAtRisk, Cell::Shortfall, Cell::Stress, Cell::ValueAtRiskLimit, Cell::ShortfallLimit];
+        let begin = |cell| if unmeasured.contains(&cell) { UNKNOWN.cast_unsigned() } else { 0 };
         Self {
-            cells: Cell::ALL.iter().map(|_| AtomicU64::default()).collect(),
+            cells: Cell::ALL.iter().map(|row| AtomicU64::new(begin(row.0))).collect(),
             rows: (0..MAX_INSTRUMENTS).map(|_| Row::default()).collect(),
             symbols: OnceLock::new(),
             rings: OnceLock::new(),

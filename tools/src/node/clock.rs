@@ -48,6 +48,16 @@ impl Default for Stopwatch {
     }
 }
 
+/// Nanoseconds the calling thread has been on a core: what something cost on a machine that does other things too. Zero
+/// where nobody counts.
+#[must_use]
+pub fn core_nanos() -> u64 {
+    use nix::time::{ClockId, clock_gettime};
+    let Ok(spent) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) else { return 0 };
+    let whole = u64::try_from(spent.tv_sec()).unwrap_or(0).saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::try_from(spent.tv_nsec()).unwrap_or(0))
+}
+
 /// Wall time published by a simulated exchange, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Virtual(AtomicU64);

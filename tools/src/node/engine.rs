@@ -4,14 +4,16 @@
 //! end, orders included, before the next one is looked at.
 
 use super::beat::{Beat, Heart, State};
-use super::board::{Board, Cell};
+use super::board::{Board, Cell, UNKNOWN};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::{Departure, Part, Report, Timed};
 use keel_core::agent::Agent;
 use keel_core::engine::{Engine, Input};
-use keel_core::event::{Command, CommandKind, Document, ExecEvent, MarketEvent, Op, Record, Sent, SentOutcome, Timer};
-use keel_core::ids::{ClientId, Seq, Text};
+use keel_core::event::{
+    Command, CommandKind, Document, ExecEvent, Flow, MarketEvent, Op, Record, Sent, SentOutcome, Standing, Timer,
+};
+use keel_core::ids::{ClientId, InstrumentId, Seq, Text};
 use keel_core::permit::{Log, LogFault, LogHealth};
 use keel_core::ring::{Consumer, Full, Producer};
 use keel_core::strategy::Strategy;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Facts of one kind taken in one round, so that no ring starves the others.
-const BURST: usize = 64;
+const BURST: usize = 256;
+/// Rounds without work between two rehearsals: some ten microseconds.
+const REHEARSE_EVERY: u32 = 32;
 
 /// The journal with a stopwatch around each decision.
 #[derive(Debug)]
@@ -59,6 +63,11 @@ impl Log for TimedLog {
         recorded
     }
 
+    fn ready(&mut self) {
+        self.meter.settle();
+        self.writer.ready();
+    }
+
     fn health(&self) -> LogHealth {
         self.writer.health()
     }
@@ -75,6 +84,10 @@ pub enum Petition {
     Command(Command),
     /// A part of something signed.
     Document(Document),
+    /// Money moved at the venue.
+    Flow(Flow),
+    /// What the account is to the venue.
+    Standing(Standing),
 }
 
 /// Where its facts come from and its orders go.
@@ -84,8 +97,8 @@ pub struct Rings {
     pub market: Consumer<Timed<MarketEvent>>,
     /// From the gateway.
     pub exec: Consumer<ExecEvent>,
-    /// From those who run the node, and from the front door.
-    pub command: [Consumer<Petition>; 2],
+    /// From those who run the node, from the front door, from surveillance, and from the teller.
+    pub command: [Consumer<Petition>; 4],
     /// To the gateway.
     pub order: Producer<Departure>,
 }
@@ -108,6 +121,8 @@ pub struct EngineAgent<S> {
     beat: Option<Arc<Beat>>,
     halted_by_watcher: bool,
     at_work: bool,
+    /// Rounds without work since the last one with some.
+    idle: u32,
 }
 
 impl<S: Strategy> EngineAgent<S> {
@@ -136,6 +151,23 @@ impl<S: Strategy> EngineAgent<S> {
             beat: None,
             halted_by_watcher: false,
             at_work: false,
+            idle: 0,
+        }
+    }
+
+    /// Nothing happened this round: what was put off is done, and the way of an order is kept warm, one instrument after
+    /// the other.
+    fn rest(&mut self, now: Now) {
+        if std::mem::take(&mut self.unpublished) {
+            self.publish();
+            for meter in [&mut self.queue, &mut self.decide, &mut self.absorb] {
+                meter.settle();
+            }
+        }
+        self.idle = self.idle.wrapping_add(1);
+        if self.idle.is_multiple_of(REHEARSE_EVERY) {
+            let turn = (self.idle / REHEARSE_EVERY) as usize % self.engine.desk().seats().len().max(1);
+            self.engine.rehearse(now, InstrumentId(u16::try_from(turn).unwrap_or(0)));
         }
     }
 
@@ -240,6 +272,7 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Doubt, gate.answered().1 as u64),
             (Cell::RiskDrift, ppb(gate.drift())),
             (Cell::Answered, gate.answered().0),
+            (Cell::KycBreaches, gate.kyc().map_or(0, |found| found.bits().into())),
         ] {
             self.board.set(cell, value);
         }
@@ -251,8 +284,19 @@ impl<S: Strategy> EngineAgent<S> {
             (Cell::Drawdown, worth.drawdown),
             (Cell::InitialMargin, worth.initial_margin),
             (Cell::MaintenanceMargin, worth.maintenance_margin),
+            (Cell::StressLimit, gate.limits().max_stress),
         ] {
             self.board.set(cell, value.raw().cast_unsigned());
+        }
+        let (measured, tail) = (gate.measured(), gate.limits().tail);
+        for (cell, value) in [
+            (Cell::ValueAtRisk, measured.risk.map(|risk| risk.var)),
+            (Cell::Shortfall, measured.risk.map(|risk| risk.es)),
+            (Cell::Stress, measured.stress),
+            (Cell::ValueAtRiskLimit, tail.map(|tail| tail.max_loss.to_f64())),
+            (Cell::ShortfallLimit, tail.map(|tail| tail.max_shortfall.to_f64())),
+        ] {
+            self.board.set(cell, value.map_or(UNKNOWN, usdt).cast_unsigned());
         }
         for (seat, index) in self.engine.desk().seats().iter().zip(0..) {
             let row = self.board.row(index);
@@ -266,6 +310,12 @@ impl<S: Strategy> EngineAgent<S> {
             row.net.store(seat.position.net(mark).map_or(0, |net| net.raw()), Ordering::Release);
         }
     }
+}
+
+/// Money in steps of 1e-8; what is no number is not known.
+#[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+fn usdt(value: f64) -> i64 {
+    if value.is_nan() { UNKNOWN } else { (value * 1e8) as i64 }
 }
 
 /// A share in 1e-9; one that is no number is the largest there is.
@@ -288,11 +338,12 @@ impl<S: Strategy> Agent for EngineAgent<S> {
             work += 1;
         }
         for _ in 0..BURST {
-            let [own, door] = &mut self.rings.command;
-            let Some(petition) = own.pop().or_else(|| door.pop()) else { break };
+            let Some(petition) = self.rings.command.iter_mut().find_map(Consumer::pop) else { break };
             match &petition {
                 Petition::Command(command) => self.take(now, Input::Command(command)),
                 Petition::Document(document) => self.take(now, Input::Document(document)),
+                Petition::Flow(flow) => self.take(now, Input::Flow(flow)),
+                Petition::Standing(standing) => self.take(now, Input::Standing(standing)),
             };
             work += 1;
         }
@@ -305,8 +356,8 @@ impl<S: Strategy> Agent for EngineAgent<S> {
         self.tell_turned_away(now);
         work += self.sweep();
         self.board.add(Cell::HotRounds, 1);
-        if work == 0 && std::mem::take(&mut self.unpublished) {
-            self.publish();
+        if work == 0 {
+            self.rest(now);
         }
         self.unpublished |= work > 0;
         work

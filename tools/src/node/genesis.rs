@@ -20,6 +20,7 @@ use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams, Strategy};
 use keel_core::units::{Notional, Now};
 use keel_risk::consent::{Name, People};
+use keel_risk::kyc::KycPolicy;
 use keel_risk::latch::Latch;
 use keel_risk::limits::Limits;
 use keel_risk::register::Unreadable;
@@ -36,6 +37,8 @@ pub struct Genesis {
     pub scenarios: Option<Scenarios>,
     /// Who may release the brake and change limits.
     pub people: Vec<(Name, [u8; 32])>,
+    /// What the account has to be, where there is a registry.
+    pub kyc: Option<KycPolicy>,
     /// What trades, and how it is cut.
     pub character: Character,
 }
@@ -71,7 +74,7 @@ impl Genesis {
             .map_err(|why| anyhow!("people: {why:?}: each name and each key stands once, and is a key"))?;
         let gate = Gate::new(self.limits.clone(), instruments, self.scenarios.clone())
             .map_err(|why| anyhow!("limits: {why:?} does not fit; see the ranges in the documentation of Limits"))?;
-        let mut gate = gate.trusting(people);
+        let mut gate = gate.trusting(people).knowing(self.kyc.clone());
         gate.resume(latch);
         Ok(gate)
     }
@@ -97,6 +100,9 @@ impl Genesis {
         if !self.people.is_empty() {
             all.push((DocumentKind::People, people_text(&self.people)));
         }
+        if let Some(kyc) = &self.kyc {
+            all.push((DocumentKind::Kyc, kyc.text()));
+        }
         all.push((DocumentKind::Strategy, self.strategy_text()));
         all
     }
@@ -112,9 +118,11 @@ impl Genesis {
         let limits = limits(one(DocumentKind::Limits)?.context("no document says what the limits were")?)?;
         let scenarios = one(DocumentKind::Scenarios)?.map(|text| scenarios(text, instruments)).transpose()?;
         let people = one(DocumentKind::People)?.map_or(Ok(Vec::new()), people)?;
+        let kyc = |text| KycPolicy::read(text).context("what the account has to be: not as it was written");
+        let kyc = one(DocumentKind::Kyc)?.map(kyc).transpose()?;
         let text = one(DocumentKind::Strategy)?.context("no document says what strategy ran")?;
         let character = strategy(text).context("the strategy")?;
-        Ok(Self { limits, scenarios, people, character })
+        Ok(Self { limits, scenarios, people, kyc, character })
     }
 
     fn strategy_text(&self) -> String {
@@ -147,7 +155,7 @@ impl Character {
     /// The same with some of its numbers changed: lines `name = value` in the units of the recorded document.
     pub fn changed(&self, patch: &str) -> Result<Self> {
         let (limits, people) = (Limits::demo(), Vec::new());
-        let whole = Genesis { limits, scenarios: None, people, character: *self };
+        let whole = Genesis { limits, scenarios: None, people, kyc: None, character: *self };
         strategy(&patched(&whole.strategy_text(), patch)?)
     }
 }
@@ -286,7 +294,7 @@ mod tests {
     use super::*;
     use keel_core::event::{Flag, Kind, Parts, read};
     use keel_core::instrument::Instrument;
-    use keel_core::units::{Px, Qty, SCALE};
+    use keel_core::units::{Px, Qty, SCALE, Wall};
     use keel_journal::Writer;
     use keel_risk::limits::InstrumentLimits;
 
@@ -321,7 +329,17 @@ mod tests {
         let scenarios = Some(Scenarios::new(&table, &series).unwrap());
         let character = Character { id: StrategyId(3), quoter: QuoterParams::default(), sizing: Sizing::default() };
         let people = keel_risk::throwaway::Throwaway::new(1).rows();
-        Genesis { limits, scenarios, people, character }
+        let kyc = KycPolicy {
+            uid: "7".to_owned(),
+            level: "LEVEL_1".to_owned(),
+            region: "MYS".to_owned(),
+            permissions: 1,
+            bound: true,
+            addresses: vec!["203.0.113.9".to_owned()],
+            key_days: 14,
+            review: Wall::from_millis(1),
+        };
+        Genesis { limits, scenarios, people, kyc: Some(kyc), character }
     }
 
     #[test]
@@ -336,7 +354,7 @@ mod tests {
             let part: Document = read(entry.payload).unwrap();
             documents.extend(parts.take(&part).map(|text| (part.kind, String::from_utf8(text).unwrap())));
         }
-        assert_eq!(documents.len(), 4);
+        assert_eq!(documents.len(), 5);
         let again = Genesis::read(&documents, &table).unwrap();
         assert_eq!((&again.limits, again.character), (&first.limits, first.character));
         let bits = |genesis: &Genesis| {
@@ -345,7 +363,7 @@ mod tests {
             table.rows().iter().map(of).collect::<Vec<Vec<u64>>>()
         };
         assert_eq!(bits(&again), bits(&first));
-        assert_eq!(again.people, first.people);
+        assert_eq!((&again.people, &again.kyc), (&first.people, &first.kyc));
         assert!(again.gate(&table, &Latch::default()).is_ok());
     }
 

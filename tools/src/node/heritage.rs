@@ -1,4 +1,5 @@
-//! What earlier runs left in the journal of the brake and the limits; positions and orders are [`super::restart`]'s.
+//! The limits people agreed to: every version of them, for those who ask for the history, and the one in force. What a run
+//! takes over is read by [`super::restart`], which needs no more than the last beginning.
 //!
 //! In: a journal's directory. Out: a fold over all of it. Never: limits read half.
 
@@ -9,33 +10,25 @@ use keel_risk::latch::Latch;
 use keel_risk::limits::Limits;
 use std::path::Path;
 
-/// All of it.
-#[derive(Clone, Debug, Default)]
-pub struct Heritage {
-    /// What the brake was, and what people agreed to.
-    pub latch: Latch,
+/// Folds the whole journal in a directory; one that is not there holds nothing.
+pub fn history(dir: &Path) -> Result<Latch> {
+    let mut latch = Latch::default();
+    if !dir.exists() {
+        return Ok(latch);
+    }
+    let trouble = |why| anyhow!("reading {}: {why}", dir.display());
+    let mut reader = Reader::open(dir).map_err(trouble)?;
+    while let Some(entry) = reader.poll().map_err(trouble)? {
+        if let Some(kind) = entry.kind {
+            latch.take(kind, entry.payload);
+        }
+    }
+    Ok(latch)
 }
 
-impl Heritage {
-    /// Folds the journal in a directory; one that is not there left nothing.
-    pub fn read(dir: &Path) -> Result<Self> {
-        let mut all = Self::default();
-        if !dir.exists() {
-            return Ok(all);
-        }
-        let trouble = |why| anyhow!("reading {}: {why}", dir.display());
-        let mut reader = Reader::open(dir).map_err(trouble)?;
-        while let Some(entry) = reader.poll().map_err(trouble)? {
-            let Some(kind) = entry.kind else { continue };
-            all.latch.take(kind, entry.payload);
-        }
-        Ok(all)
-    }
-
-    /// The limits people last agreed to; `None` while those of the configuration stand.
-    pub fn limits(&self) -> Result<Option<Limits>> {
-        let last = self.latch.adopted().last();
-        let read = last.map(|adopted| read_limits(&adopted.text).map(|(_, limits, _)| limits));
-        read.transpose().map_err(|why| anyhow!("the limits in force, version {:?}: {why:?}", last.map(|l| l.version)))
-    }
+/// The limits people last agreed to; `None` while those of the configuration stand.
+pub fn limits(latch: &Latch) -> Result<Option<Limits>> {
+    let last = latch.adopted().last();
+    let read = last.map(|adopted| read_limits(&adopted.text).map(|(_, limits, _)| limits));
+    read.transpose().map_err(|why| anyhow!("the limits in force, version {:?}: {why:?}", last.map(|l| l.version)))
 }

@@ -3,7 +3,7 @@
 //! Counters and gauges go through the `metrics` facade into the exporter's recorder at the moment of a scrape; the hops
 //! are classic histograms whose buckets are already counted, which the facade cannot take, so they are written out here.
 
-use super::board::{Board, Cell, NEVER, Shape};
+use super::board::{Board, Cell, NEVER, Shape, UNKNOWN};
 use super::meter::{BOUNDS, Hop, LiveHops};
 use metrics::{Label, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -57,7 +57,7 @@ impl Exporter {
                 }
                 Shape::Money => {
                     metrics::describe_gauge!(name, help);
-                    gauge!(name).set(money(value.cast_signed()));
+                    gauge!(name).set(known(value.cast_signed()));
                 }
                 Shape::Gauge => {
                     metrics::describe_gauge!(name, help);
@@ -86,7 +86,7 @@ impl Exporter {
             gauge!("keel_net_profit_usdt", label.clone()).set(money(row.net.load(Ordering::Acquire)));
             gauge!("keel_fees_usdt", label.clone()).set(money(row.fees.load(Ordering::Acquire)));
             let distance = row.distance.load(Ordering::Acquire);
-            gauge!("keel_liquidation_distance_ratio", label.clone()).set(ratio(distance));
+            gauge!("keel_liquidation_distance_ratio", label.clone()).set(known(distance));
             gauge!("keel_book_age_seconds", label.clone()).set(age(row.book_age.load(Ordering::Acquire)));
             gauge!("keel_book_venue_age_seconds", label.clone()).set(age(row.venue_age.load(Ordering::Acquire)));
             gauge!("keel_book_state", label).set(float(row.book_state.load(Ordering::Acquire)));
@@ -129,8 +129,9 @@ fn money(raw: i64) -> f64 {
     keel_core::units::Notional::from_raw(raw).to_f64()
 }
 
-fn ratio(raw: i64) -> f64 {
-    if raw == i64::MAX { f64::NAN } else { money(raw) }
+/// What nobody has measured is no number.
+fn known(raw: i64) -> f64 {
+    if raw == UNKNOWN { f64::NAN } else { money(raw) }
 }
 
 fn age(nanos: u64) -> f64 {
@@ -152,15 +153,20 @@ mod tests {
         board.name_rows(vec!["BTCUSDT".to_owned()]);
         board.set(Cell::Approved, 7);
         board.set(Cell::Drawdown, 250_000_000);
+        board.set(Cell::Stress, 4_100_000_000);
         board.set(Cell::Moved, (-50_000_000i64).cast_unsigned());
         board.row(0).distance.store(12_000_000, Ordering::Release);
         board.row(0).position.store(150_000_000, Ordering::Release);
-        Meter::new(Hop::Decide, &hops).record(1_500);
+        let mut meter = Meter::new(Hop::Decide, &hops);
+        meter.record(1_500);
+        meter.settle();
         let page = Exporter::new(board, hops).render();
         for line in [
             "# TYPE keel_engine_approved_total counter",
             "keel_engine_approved_total 7",
             "keel_drawdown_usdt 2.5",
+            "keel_stress_loss_usdt 41",
+            "keel_value_at_risk_usdt NaN",
             "keel_moved_usdt -0.5",
             "keel_liquidation_distance_ratio{instrument=\"BTCUSDT\"} 0.12",
             "keel_position_coins{instrument=\"BTCUSDT\"} 1.5",

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod lockstep;
 pub mod meter;
 pub mod metrics;
+pub mod money;
 pub mod orders;
 pub mod plan;
 pub mod rest;
@@ -30,6 +31,8 @@ pub mod run;
 pub mod scenarios;
 pub mod scout;
 mod stamp;
+pub mod surveil;
+pub mod takeover;
 pub mod thread;
 pub mod wire;
 

@@ -13,6 +13,7 @@ use super::wire::{Turn, Wire};
 use super::{Departure, Part, Report};
 use keel_core::agent::Agent;
 use keel_core::event::{Channel, ExecEvent, Op, SentOutcome};
+use keel_core::ids::InstrumentId;
 use keel_core::ring::{Consumer, Producer};
 use keel_core::units::{Mono, Now};
 use keel_gateway::Gateway;
@@ -25,6 +26,11 @@ use std::sync::Arc;
 const MOST_FACTS: usize = 256;
 /// Orders and frames taken in one round.
 const BURST: usize = 32;
+/// Rounds between two looks at a socket, the private and the trade one in turn: a look costs a system call that the next
+/// tick may have to wait for, and the venue's answers take a thousand times as long.
+const LOOK_EVERY: u32 = 4;
+/// Rounds between two frames encoded for nobody: see [`Gateway::rehearse`].
+const REHEARSE_EVERY: u32 = 32;
 /// Cancels in a row that go as a batch; fewer go one by one.
 const FEWEST: usize = 4;
 
@@ -54,6 +60,14 @@ pub struct Meters {
     pub wire_to_wire: Meter,
 }
 
+impl Meters {
+    fn settle(&mut self) {
+        for meter in [&mut self.handoff, &mut self.encode, &mut self.send, &mut self.wire_to_wire] {
+            meter.settle();
+        }
+    }
+}
+
 struct Line {
     channel: Channel,
     wire: Wire,
@@ -72,6 +86,7 @@ pub struct OrdersAgent {
     sweeping: bool,
     held: Vec<(Recorded<Approved>, u64)>,
     beat: Option<Arc<Beat>>,
+    round: u32,
 }
 
 impl std::fmt::Debug for OrdersAgent {
@@ -108,6 +123,7 @@ impl OrdersAgent {
             sweeping: false,
             held: Vec::with_capacity(BURST),
             beat: None,
+            round: 0,
         }
     }
 
@@ -168,7 +184,7 @@ impl OrdersAgent {
         for mut fact in self.facts.drain(..) {
             match &mut fact {
                 ExecEvent::Sent(sent) => {
-                    sent.ticks = took;
+                    sent.took = took;
                     let wire = sent.outcome == SentOutcome::Wire;
                     self.board.add(if wire { Cell::Sent } else { Cell::NotSent }, 1);
                 }
@@ -248,6 +264,20 @@ impl OrdersAgent {
         1
     }
 
+    /// Looks at one of the sockets, when it is time for one.
+    fn look(&mut self, now: Now) -> usize {
+        self.round = self.round.wrapping_add(1);
+        if !self.round.is_multiple_of(LOOK_EVERY) {
+            return 0;
+        }
+        self.meters.settle();
+        if self.round.is_multiple_of(REHEARSE_EVERY) {
+            let turn = (self.round / REHEARSE_EVERY) as usize % self.gateway.instruments().max(1);
+            self.gateway.rehearse(now, InstrumentId(u16::try_from(turn).unwrap_or(0)));
+        }
+        self.line(now, (self.round / LOOK_EVERY) as usize % self.lines.len())
+    }
+
     fn line(&mut self, now: Now, at: usize) -> usize {
         if self.lines[at].due.is_some_and(|due| now.mono >= due) {
             self.lines[at].due = None;
@@ -294,7 +324,7 @@ impl Agent for OrdersAgent {
             work += 1;
         }
         work += self.answers(now);
-        work + self.line(now, 0) + self.line(now, 1)
+        work + self.look(now)
     }
 }
 

@@ -43,6 +43,12 @@ impl Plan {
     pub fn fused() -> Self {
         Self::from_str("feed+engine+orders | journal+http").expect("the built-in plan parses")
     }
+
+    /// Are these two on one thread?
+    #[must_use]
+    pub fn share(&self, one: &str, other: &str) -> bool {
+        self.threads.iter().any(|thread| [one, other].iter().all(|name| thread.agents.iter().any(|have| have == name)))
+    }
 }
 
 impl FromStr for Plan {
@@ -85,6 +91,7 @@ mod tests {
         assert_eq!(plan.threads.len(), 2);
         assert_eq!((plan.threads[0].cpu, plan.threads[0].is_hot()), (Some(1), true));
         assert_eq!((plan.threads[1].cpu, plan.threads[1].is_hot()), (None, false));
+        assert!(plan.share("feed", "engine") && !plan.share("feed", "journal"));
         let rows = [
             ("feed+engine+orders", "no thread"),
             ("feed+feed | engine+orders+journal+http", "twice"),

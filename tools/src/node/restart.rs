@@ -1,18 +1,20 @@
 //! What dead runs left: a pure fold over the journal's records, and the hand-over to the next run.
 //!
 //! In: the records of earlier runs, in order. Out: a [`Desk`] with every position and every order that may still be open,
-//! the executions the venue may show again, the highest worth. Never: an order taken for finished because its process
-//! died; a fill counted by two runs; a guess about a symbol the configuration no longer names: that refuses to start.
+//! the executions the venue may show again, the highest worth, where the brake stood and the limits people agreed to.
+//! Never: an order taken for finished because its process died; a fill counted by two runs; a brake that stands better, or
+//! limits read half; a guess about a symbol the configuration no longer names: that refuses to start.
 //!
 //! ```text
-//!   Start Instrument.. Holding.. Carried.. Seen.. Resumed | Approved Sent Ack OrderUpdate Fill Timer ..  kill -9
-//!     '--- taken as it stands, when the fold begins here ---'  '--- each does here what it did in the engine ---'
+//!   Start Instrument.. Trip.. Holding.. Carried.. Seen.. Resumed | Approved Sent Ack OrderUpdate Fill Trip ..  kill -9
+//!     '------ taken as it stands, when the fold begins here ------'  '--- each does here what it did in the engine ---'
 //!   Start ...                                      succeeded_by: what was on its way is Unknown until the venue speaks
 //! ```
 //!
 //! A run begins by writing down what it took over, so a restart reads back to the last whole beginning and no further. A
 //! small file beside the segments says where that is; without it, or when it does not lead to a whole beginning, the
-//! fold begins at the oldest record.
+//! fold begins at the oldest record. A beginning without the standing of the brake, as earlier versions wrote it, is not
+//! whole.
 
 use anyhow::{Context, Result, ensure};
 use keel_core::desk::Desk;
@@ -21,14 +23,15 @@ use keel_core::event::{
     Carried, ExecEvent, ExecKind, Fill, Holding, Kind, Order, OrderUpdate, Resumed, Seen, Start, VenuePosition, Worth,
     read,
 };
-use keel_core::ids::{InstrumentId, Seq, Symbol};
+use keel_core::ids::{InstrumentId, Seq, Symbol, Text};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::orders::{MAX_EXECUTIONS, Orders};
-use keel_core::permit::Log;
+use keel_core::permit::{Log, LogFault};
 use keel_core::position::Position;
 use keel_core::units::{Notional, Now, Px, Qty, Wall};
 use keel_journal::{Entry, Reader};
 use keel_risk::decision::Decision;
+use keel_risk::latch::Latch;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +58,11 @@ pub struct Past {
     beginning: bool,
     /// The run read first wrote down to its end what it took over.
     whole: bool,
+    latch: Latch,
+    /// The first record of the run being read.
+    start: Seq,
+    /// It wrote down where the brake stood.
+    braked: bool,
     last: Now,
     known_to: Wall,
     seen: VecDeque<Seen>,
@@ -69,6 +77,8 @@ pub struct Succession {
     pub desk: Desk,
     /// Executions before it are counted.
     pub known_to: Wall,
+    /// Where its brake begins.
+    pub latch: Latch,
     seen: Vec<Seen>,
     resumed: Resumed,
 }
@@ -82,6 +92,9 @@ impl Default for Past {
             numbers: Vec::new(),
             beginning: false,
             whole: false,
+            latch: Latch::default(),
+            start: Seq::NONE,
+            braked: false,
             last: Now::default(),
             known_to: Wall::default(),
             seen: VecDeque::new(),
@@ -90,8 +103,11 @@ impl Default for Past {
 }
 
 impl Past {
-    /// Reads the journal in `dir`, from its last whole beginning on.
+    /// Reads the journal in `dir`, from its last whole beginning on; one that is not there left nothing.
     pub fn read(dir: &Path) -> Result<Self> {
+        if !dir.exists() {
+            return Ok(Self::default());
+        }
         if let Some(from) = beginning(dir)
             && let Some(past) = Self::from(dir, Some(from))?
         {
@@ -125,8 +141,12 @@ impl Past {
             return Ok(());
         }
         let now = Now { mono: entry.mono, wall: entry.wall };
+        if let Some(kind) = entry.kind {
+            self.latch.take(kind, entry.payload);
+        }
         match entry.kind {
-            Some(Kind::Start) => self.start(now, &fact(entry)?)?,
+            Some(Kind::Start) => self.start(now, entry.seq, &fact(entry)?)?,
+            Some(Kind::Trip) if self.beginning => self.braked |= entry.cause == self.start,
             Some(Kind::Instrument) => self.instrument(fact(entry)?),
             Some(Kind::Holding) if self.beginning => self.holding(&fact(entry)?)?,
             Some(Kind::Carried) if self.beginning => self.carried(now, fact(entry)?)?,
@@ -149,10 +169,10 @@ impl Past {
         Ok(())
     }
 
-    fn start(&mut self, now: Now, start: &Start) -> Result<()> {
+    fn start(&mut self, now: Now, seq: Seq, start: &Start) -> Result<()> {
         ensure!(start.run > self.run, "run {} follows run {}: runs are numbered upwards", start.run, self.run);
         let first = self.run == 0;
-        (self.run, self.beginning, self.clean) = (start.run, first, false);
+        (self.run, self.beginning, self.clean, self.start) = (start.run, first, false, seq);
         self.numbers.clear();
         if first {
             self.desk.orders = Orders::new(start.run);
@@ -238,7 +258,7 @@ impl Past {
         );
         self.desk.equity = keel_core::equity::Equity::resumed(end);
         self.known_to = if end.last_fill == Wall::default() { self.known_to } else { end.last_fill };
-        (self.beginning, self.whole) = (false, true);
+        (self.beginning, self.whole) = (false, self.braked);
         Ok(())
     }
 
@@ -302,6 +322,18 @@ impl Past {
         &self.desk
     }
 
+    /// Where the brake stood, and what people agreed to.
+    #[must_use]
+    pub const fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The run read first wrote down to its end what it took over, the brake included: nothing older counts.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Executions counted, the newest of them.
     #[must_use]
     pub const fn seen(&self) -> &VecDeque<Seen> {
@@ -358,7 +390,7 @@ impl Past {
         });
         // what is not written down is not taken over: a replay begins where this run does
         desk.equity = keel_core::equity::Equity::resumed(&resumed);
-        Ok(Succession { run, desk, known_to, seen, resumed })
+        Ok(Succession { run, desk, known_to, latch: self.latch, seen, resumed })
     }
 
     /// The number of the next run: one more than the last. The first run of a journal takes the second it begins in, so
@@ -375,6 +407,7 @@ impl Succession {
     /// Writes down what was taken over, and where; `start` is the place of this run's first record.
     pub fn record(&self, log: &mut impl Log, dir: &Path, now: Now, start: Seq) -> Result<()> {
         let full = |fault| anyhow::anyhow!("the journal in {} took no record: {fault:?}", dir.display());
+        self.brake(log, now, start).map_err(full)?;
         for seat in self.desk.seats() {
             let it = &seat.position;
             let held = Holding {
@@ -403,6 +436,20 @@ impl Succession {
         std::fs::write(&draft, start.0.to_string())
             .and_then(|()| std::fs::rename(&draft, &file))
             .with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+impl Succession {
+    fn brake(&self, log: &mut impl Log, now: Now, start: Seq) -> Result<(), LogFault> {
+        for notice in self.latch.standing(now.mono) {
+            log.fact(now, start, &notice)?;
+        }
+        let author = Text::new(b"node").unwrap_or_default();
+        let Some((parts, answer)) = self.latch.agreed(now.mono, author) else { return Ok(()) };
+        for part in parts {
+            log.fact(now, start, &part)?;
+        }
+        log.fact(now, start, &answer).map(drop)
     }
 }
 

@@ -1,11 +1,19 @@
 //! Journals of runs that died at the worst moments, written record by record, and what the next run takes over.
 
 use super::*;
-use keel_core::event::{DifferenceKind, ExecKind, Op, OrderStatus, Record, Sent, SentOutcome, Side};
-use keel_core::ids::{ClientId, VenueId};
+use crate::node::heritage;
+use keel_core::event::{
+    DifferenceKind, Document, DocumentKind, ExecKind, Op, OrderStatus, Record, Sent, SentOutcome, Side,
+};
+use keel_core::ids::{ClientId, StrategyId, VenueId};
 use keel_core::orders::State;
+use keel_core::permit::LogHealth;
 use keel_core::units::Mono;
 use keel_journal::{Options, Writer};
+use keel_risk::brake::{Reason, SCOPES, Scope, State as Brake};
+use keel_risk::consent::{limits_message, signed_text};
+use keel_risk::limits::Limits;
+use keel_risk::notice::{Answer, Fortune, ScopeKind, Trip};
 
 /// A record as it would stand in the journal, whoever may build it.
 struct Raw(Decision);
@@ -243,6 +251,131 @@ fn a_beginning_that_was_cut_short_is_read_over_from_the_run_before_it() {
     assert_eq!(world.past().desk.seats()[0].position.size, Qty::whole(1));
     std::fs::write(world.dir.path().join(BEGINNING), "nonsense").unwrap();
     assert_eq!(world.past().desk.orders.open().len(), 1);
+}
+
+/// Everything a run takes over of the brake and the limits, for a comparison.
+type Brakes = (Vec<keel_risk::brake::Standing>, u64, Option<Fortune>, Option<(u32, Vec<u8>)>);
+
+fn brakes(latch: &Latch) -> Brakes {
+    let brake = latch.brake();
+    let standings = (0..SCOPES).filter_map(Scope::at).map(|scope| brake.standing(scope)).collect();
+    let adopted = latch.adopted().last().map(|last| (last.version, last.text.clone()));
+    (standings, brake.version(), latch.fortune().copied(), adopted)
+}
+
+/// Latches two scopes, says a fortune, and puts new limits in force.
+fn latches(world: &World, writer: &mut Writer) -> Limits {
+    let on = |scope, id, version| Trip {
+        scope,
+        id,
+        version,
+        after: Brake::Halted,
+        reason: Reason::Person,
+        at: world.now().mono,
+        ..Trip::default()
+    };
+    for trip in [on(ScopeKind::Account, 0, 3), on(ScopeKind::Strategy, 1, 4), on(ScopeKind::Instrument, 1, 5)] {
+        writer.fact(world.now(), Seq::NONE, &trip).unwrap();
+    }
+    let fortune = Fortune { unit_value: 90_000_000, highest: 110_000_000, ..Fortune::default() };
+    writer.fact(world.now(), Seq::NONE, &fortune).unwrap();
+    let before = Limits::demo();
+    let limits = Limits { version: before.version + 1, max_gross: Notional::whole(7), ..before.clone() };
+    let text = signed_text(&limits_message(before.version, &limits), &[]);
+    for part in Document::cut(world.now().mono, Text::EMPTY, DocumentKind::Limits, &text).unwrap() {
+        writer.fact(world.now(), Seq::NONE, &part).unwrap();
+    }
+    let answer = Answer { version: 6, limits: limits.version, document: DocumentKind::Limits, ..Answer::default() };
+    writer.fact(world.now(), Seq::NONE, &answer).unwrap();
+    limits
+}
+
+#[test]
+fn a_latch_set_many_runs_ago_is_in_force_and_nothing_older_than_the_last_beginning_is_read_for_it() {
+    let mut world = World::new();
+    let mut limits = None;
+    world.run(&SYMBOLS, |world, writer| limits = Some(latches(world, writer)));
+    for _ in 0..6 {
+        world.pass(1_000);
+        world.run(&SYMBOLS, |world, writer| {
+            let worth = Worth { balance: Notional::whole(1), ..Worth::default() };
+            writer.fact(world.now(), Seq::NONE, &worth).unwrap();
+        });
+    }
+    let dir = world.dir.path();
+    let last = beginning(dir).unwrap();
+    let past = Past::from(dir, Some(last)).unwrap().expect("the last run began whole");
+    let everything = heritage::history(dir).unwrap();
+    assert_eq!(brakes(past.latch()), brakes(&everything));
+    assert_eq!(heritage::limits(past.latch()).unwrap(), limits);
+    let brake = past.latch().brake();
+    for scope in [Scope::Account, Scope::Strategy(StrategyId(1)), Scope::Instrument(InstrumentId(1))] {
+        assert_eq!(brake.standing(scope).state, Brake::Halted, "{scope:?}");
+    }
+    assert_eq!(brake.standing(Scope::Instrument(InstrumentId(0))).state, Brake::Active);
+    assert_eq!(everything.adopted().len(), 1, "said again by every run, adopted once");
+    // the segments before the last beginning could as well be gone
+    assert_eq!(brakes(world.past().latch()), brakes(&everything));
+}
+
+#[test]
+fn a_latch_survives_a_beginning_cut_anywhere_and_beginnings_that_did_not_carry_it() {
+    let mut world = World::new();
+    world.run(&SYMBOLS, |world, writer| drop(latches(world, writer)));
+    world.run(&SYMBOLS, |_, _| {});
+    let whole = brakes(world.past().latch());
+    let mut beginnings = 0;
+    // a run that dies after any record of its beginning
+    for records in 1..40 {
+        let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+        let (mut writer, keeper) = Writer::open(world.dir.path(), options).unwrap();
+        let past = world.past();
+        let run = past.next_run(world.now().wall).unwrap();
+        let succession = past.succeed(run, world.now(), &instruments(&SYMBOLS)).unwrap();
+        let start = writer.fact(world.now(), Seq::NONE, &Start { run, ..Start::default() }).unwrap();
+        for row in instruments(&SYMBOLS).rows() {
+            writer.fact(world.now(), start, row).unwrap();
+        }
+        let mut log = Short { writer: &mut writer, left: records };
+        let done = succession.record(&mut log, world.dir.path(), world.now(), start).is_ok();
+        drop((writer, keeper));
+        assert_eq!(brakes(world.past().latch()), whole, "dead after {records} records");
+        beginnings += u32::from(done);
+    }
+    assert!((1..39).contains(&beginnings), "some were cut, some were not: {beginnings}");
+    // as a version wrote it that carried positions and orders alone
+    let (mut writer, keeper) =
+        Writer::open(world.dir.path(), Options { segment_bytes: 1 << 20, ..Options::default() }).unwrap();
+    let start = Start { run: world.past().run + 1, ..Start::default() };
+    let seq = writer.fact(world.now(), Seq::NONE, &start).unwrap();
+    writer.fact(world.now(), seq, &Resumed::default()).unwrap();
+    std::fs::write(world.dir.path().join(BEGINNING), seq.0.to_string()).unwrap();
+    drop((writer, keeper));
+    assert!(Past::from(world.dir.path(), Some(seq)).unwrap().is_none(), "no whole beginning");
+    assert_eq!(brakes(world.past().latch()), whole);
+}
+
+/// A journal that is full after so many records.
+struct Short<'a> {
+    writer: &'a mut Writer,
+    left: u32,
+}
+
+impl Log for Short<'_> {
+    type Recorded<T> = keel_journal::Recorded<T>;
+
+    fn fact<R: Record>(&mut self, now: Now, cause: Seq, fact: &R) -> Result<Seq, LogFault> {
+        self.left = self.left.checked_sub(1).ok_or(LogFault::Full)?;
+        self.writer.fact(now, cause, fact)
+    }
+
+    fn record<R: Record>(&mut self, now: Now, cause: Seq, decision: R) -> Result<Self::Recorded<R>, LogFault> {
+        self.writer.record(now, cause, decision)
+    }
+
+    fn health(&self) -> LogHealth {
+        self.writer.health()
+    }
 }
 
 #[test]

@@ -13,31 +13,32 @@ use super::clock::{Clock, Stopwatch, Virtual};
 use super::door::Door;
 use super::engine::{EngineAgent, Petition, TimedLog};
 use super::feed::{FeedAgent, Lines, Means};
-use super::genesis::{Character, Genesis};
-use super::heritage::Heritage;
 use super::http::Http;
 use super::inquiry::Inquiry;
 use super::journal::JournalAgent;
 use super::lockstep::Quiescence;
 use super::meter::{Hop, LiveHops, Meter};
 use super::metrics::Exporter;
+use super::money::{Known, Teller, Terms};
 use super::orders::{self, OrdersAgent};
 use super::plan::Plan;
-use super::rest::{Client, Courier};
-use super::restart::{Past, Succession};
+use super::rest::{Answered, Asked as Question, Client, Courier};
 use super::scout::{Findings, Scout};
+use super::surveil::SurveilAgent;
+use super::takeover::{self, Takeover};
 use super::thread::{Idle, Stop, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
+use crate::compliance::terms::Files;
 use anyhow::{Context, Result, bail};
-use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Start, Stop as Ended};
+use keel_core::event::{Command, CommandKind, Document, DocumentKind, Flag, MarketEvent, Stop as Ended};
 use keel_core::ids::{Seq, StrategyId, Symbol, Text};
 use keel_core::instrument::Instruments;
-use keel_core::permit::{Log, LogFault};
-use keel_core::ring::{Gauge, Producer, ring};
+use keel_core::permit::Log;
+use keel_core::ring::{Consumer, Gauge, Producer, ring};
 use keel_core::sizing::Sizing;
 use keel_core::strategy::{Quoter, QuoterParams, Strategy};
-use keel_core::units::{Now, Wall};
+use keel_core::units::Wall;
 use keel_gateway::account::{Finding, Policy};
 use keel_gateway::encode::SelfMatch;
 use keel_gateway::sign::Signer;
@@ -51,8 +52,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
-/// Slots of the market ring: about a second of a busy market for every instrument.
+/// Slots of the market ring between two threads: about a second of a busy market for every instrument.
 const MARKET_RING: usize = 8192;
+/// The same on one thread, where the engine empties it after each frame: the largest frame several times over, and small
+/// enough to stay near the CPU.
+const MARKET_RING_SHARED: usize = 1024;
 /// Slots of the exec ring.
 const EXEC_RING: usize = 4096;
 /// Slots of the order ring: every order that may be open, once.
@@ -129,8 +133,12 @@ pub struct Setup {
     pub watching: bool,
     /// Seconds of silence after which the venue itself is to cancel everything.
     pub disconnect: Option<u16>,
+    /// What money and which account are watched by; `None` watches neither.
+    pub terms: Option<Terms>,
     /// Where the heartbeat for the dead man's switch is; `None` strikes none.
     pub beat: Option<PathBuf>,
+    /// What surveillance watches by; `None` runs none.
+    pub surveillance: Option<Files>,
     /// SHA-256 of the configuration.
     pub config: [u8; 32],
 }
@@ -171,11 +179,7 @@ struct Common<'a> {
     traffic: Arc<Traffic>,
     tls: Arc<rustls::ClientConfig>,
     findings: Arc<Findings>,
-    run: u32,
-    genesis: Genesis,
-    heritage: Heritage,
-    succession: Succession,
-    begun: Now,
+    taken: Takeover,
     guarded: bool,
     beat: Option<Arc<Beat>>,
 }
@@ -189,7 +193,68 @@ pub fn start(setup: Setup) -> Result<Running> {
 /// Starts a node with a strategy of one's own.
 pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Result<Running> {
     let client = Client::new(&setup.venue.rest, setup.venue.authority.as_deref())?;
-    let inquiry = Inquiry { client: &client, signer: &setup.signer, pace: &setup.pace };
+    let venue = ask(&setup, &client)?;
+    let watch = Stopwatch::new();
+    let (mut clock, virtual_clock) = clocks(&setup, &watch);
+    let tls = tls(setup.venue.authority.as_deref())?;
+    let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
+    let http = http(&setup, &board, &hops)?;
+    let (taken, writer, keeper) = takeover::begin(&setup, &venue.instruments, venue.scenarios, &mut clock)?;
+    let beat = setup.beat.as_deref().map(Beat::begin).transpose()?.map(Arc::new);
+    let common = Common {
+        setup: &setup,
+        instruments: venue.instruments,
+        watch,
+        board,
+        hops,
+        traffic: Arc::default(),
+        tls,
+        findings: Arc::default(),
+        taken,
+        guarded: venue.guarded,
+        beat,
+    };
+    let (ends, gauges) = rings(&setup.plan);
+    common.name(&gauges);
+    let address = http.as_ref().map(Http::address).transpose()?;
+    let teller = common.teller(&client, ends.told)?;
+    let door = Door::open(&setup.data_dir, ends.knock, Arc::clone(&common.board))?;
+    let door = door.unless(account::require(&venue.findings).err());
+    let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
+        ("feed", Box::new(common.feed(ends.market)?)),
+        ("engine", Box::new(common.engine(writer, strategy, ends.engine)?)),
+        ("orders", Box::new(common.orders(ends.orders)?)),
+        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
+    ];
+    cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
+    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
+    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    if let Some(files) = setup.surveillance.clone() {
+        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?));
+    }
+    aside.extend(teller.map(|teller| Box::new(teller) as Box<dyn Part>));
+    aside.push(Box::new(Courier::new(client, ends.asked, ends.answered)));
+
+    let stop = Stop::default();
+    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
+    let Common { board, traffic, beat, taken, .. } = common;
+    let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
+    let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
+    let (run, findings, command) = (taken.run, venue.findings, ends.command);
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
+}
+
+/// What the venue said before the journal was opened.
+struct Asked {
+    instruments: Instruments,
+    scenarios: Option<Scenarios>,
+    findings: Vec<Finding>,
+    guarded: bool,
+}
+
+/// Asks the venue for its instruments and for what the account may do; refuses on an account that may not trade.
+fn ask(setup: &Setup, client: &Client) -> Result<Asked> {
+    let inquiry = Inquiry { client, signer: &setup.signer, pace: &setup.pace };
     let instruments = inquiry.instruments(&setup.symbols)?;
     let scenarios = setup.scenarios.load(&inquiry, &instruments)?;
     let findings =
@@ -199,48 +264,39 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         checked => checked?,
     }
     let guarded = setup.disconnect.is_some_and(|seconds| account::arm_disconnect(&inquiry, seconds));
-    let watch = Stopwatch::new();
-    let (mut clock, virtual_clock) = match &setup.pace {
-        Pace::Real => (Clock::real(&watch), Arc::default()),
-        Pace::Virtual(shared) => (Clock::Virtual(Arc::clone(shared)), Arc::clone(shared)),
-    };
-    let tls = tls(setup.venue.authority.as_deref())?;
-    let (board, hops) = (Arc::new(Board::default()), Arc::new(LiveHops::default()));
-    let http = http(&setup, &board, &hops)?;
-    let (mut writer, keeper) = open_journal(&setup)?;
-    let (heritage, past) = (Heritage::read(&setup.data_dir)?, Past::read(&setup.data_dir)?);
-    let begun = clock.now();
-    let run = past.next_run(if matches!(setup.pace, Pace::Real) { begun.wall } else { Wall::default() })?;
-    let genesis = genesis(&setup, heritage.limits()?, scenarios);
-    let succession = past.succeed(run, begun, &instruments)?;
-    let first = first_records(&mut writer, begun, run, &setup, &instruments)?;
-    genesis.record(&mut writer, begun, first, &instruments).map_err(|fault| full(&setup, fault))?;
-    succession.record(&mut writer, &setup.data_dir, begun, first)?;
+    Ok(Asked { instruments, scenarios, findings, guarded })
+}
 
-    let beat = setup.beat.as_deref().map(Beat::begin).transpose()?.map(Arc::new);
-    let traffic = Arc::new(Traffic::default());
-    let common = Common {
-        setup: &setup,
-        instruments,
-        watch,
-        board,
-        hops,
-        traffic,
-        tls,
-        findings: Arc::default(),
-        run,
-        genesis,
-        heritage,
-        succession,
-        begun,
-        guarded,
-        beat,
-    };
-    let (market, market_in, market_gauge) = ring(MARKET_RING);
+/// The clock decisions are taken by, and the virtual one behind it.
+fn clocks(setup: &Setup, watch: &Stopwatch) -> (Clock, Arc<Virtual>) {
+    match &setup.pace {
+        Pace::Real => (Clock::real(watch), Arc::default()),
+        Pace::Virtual(shared) => (Clock::Virtual(Arc::clone(shared)), Arc::clone(shared)),
+    }
+}
+
+/// The ends of every ring, by who holds them.
+struct Ends {
+    market: Producer<Timed<MarketEvent>>,
+    engine: engine::Rings,
+    orders: orders::Rings,
+    command: Producer<Petition>,
+    knock: Producer<Petition>,
+    alarm: Producer<Petition>,
+    told: Producer<Petition>,
+    asked: Consumer<Question>,
+    answered: Producer<Answered>,
+}
+
+fn rings(plan: &Plan) -> (Ends, [(&'static str, Gauge); 9]) {
+    let shared = plan.share("feed", "engine");
+    let (market, market_in, market_gauge) = ring(if shared { MARKET_RING_SHARED } else { MARKET_RING });
     let (exec, exec_in, exec_gauge) = ring(EXEC_RING);
     let (order, order_in, order_gauge) = ring(ORDER_RING);
     let (command, command_in, command_gauge) = ring(COMMAND_RING);
     let (knock, knock_in, knock_gauge) = ring(COMMAND_RING);
+    let (alarm, alarm_in, alarm_gauge) = ring(COMMAND_RING);
+    let (told, told_in, told_gauge) = ring(COMMAND_RING);
     let (asked, asked_in, asked_gauge) = ring(REST_RING);
     let (answered, answered_in, answered_gauge) = ring(REST_RING);
     let gauges = [
@@ -249,30 +305,15 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         ("order", order_gauge),
         ("command", command_gauge),
         ("door", knock_gauge),
+        ("surveillance", alarm_gauge),
+        ("teller", told_gauge),
         ("rest_request", asked_gauge),
         ("rest_answer", answered_gauge),
     ];
-    common.name(&gauges);
-    let address = http.as_ref().map(Http::address).transpose()?;
-    let door = Door::open(&setup.data_dir, knock, Arc::clone(&common.board))?.unless(account::require(&findings).err());
-    let taken = engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in], order };
-    let mut cast: Vec<(&str, Box<dyn Part>)> = vec![
-        ("feed", Box::new(common.feed(market)?)),
-        ("engine", Box::new(common.engine(writer, strategy, taken)?)),
-        ("orders", Box::new(common.orders(orders::Rings { order: order_in, exec, asked, answered: answered_in })?)),
-        ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
-    ];
-    cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
-
-    let stop = Stop::default();
-    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
-    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
-    aside.push(Box::new(Courier::new(client, asked_in, answered)));
-    let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
-    let (board, traffic, beat) = (common.board, common.traffic, common.beat);
-    let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
-    let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
+    let engine =
+        engine::Rings { market: market_in, exec: exec_in, command: [command_in, knock_in, alarm_in, told_in], order };
+    let orders = orders::Rings { order: order_in, exec, asked, answered: answered_in };
+    (Ends { market, engine, orders, command, knock, alarm, told, asked: asked_in, answered }, gauges)
 }
 
 impl Common<'_> {
@@ -306,19 +347,32 @@ impl Common<'_> {
         Some(Scout::new(client.clone(), self.instruments.clone(), rounds, findings, self.watch.clone()))
     }
 
+    /// Who asks the venue for money and the account, when anyone does. The account is read here and now.
+    fn teller(&self, client: &Client, told: Producer<Petition>) -> Result<Option<Teller>> {
+        let (Some(terms), Pace::Real) = (self.setup.terms.clone(), &self.setup.pace) else { return Ok(None) };
+        let (known, bound) = (Known::read(&self.setup.data_dir)?, terms.policy.is_some() && !self.setup.watching);
+        let (signer, board) = (self.setup.signer.clone(), Arc::clone(&self.board));
+        let mut teller = Teller::new(client.clone(), signer, terms, known, told, board);
+        match teller.begin(self.taken.begun) {
+            Err(why) if bound => return Err(why),
+            Err(why) => tracing::warn!("{why:#}; asked again"),
+            Ok(()) => {}
+        }
+        Ok(Some(teller))
+    }
+
     fn engine<S: Strategy>(&self, writer: Writer, strategy: S, rings: engine::Rings) -> Result<EngineAgent<S>> {
         let log = TimedLog::new(writer, self.watch.clone(), self.meter(Hop::Journal));
-        let core = self.genesis.engine(&self.instruments, self.run, &self.heritage.latch, strategy, log)?;
-        let core = core.resumed(self.begun, self.succession.desk.clone());
+        let core = self.taken.engine(&self.instruments, strategy, log)?;
         let meters = [Hop::Queue, Hop::Decide, Hop::Absorb].map(|hop| self.meter(hop));
         Ok(EngineAgent::new(core, rings, self.watch.clone(), meters, Arc::clone(&self.board))
             .beating(self.beat.clone()))
     }
 
     fn orders(&self, rings: orders::Rings) -> Result<OrdersAgent> {
-        let (now, past) = (self.begun, &self.succession);
+        let (now, past) = (self.taken.begun, &self.taken.succession);
         let room = gateway::Config {
-            run: self.run,
+            run: self.taken.run,
             self_match: SelfMatch::CancelMaker,
             executions_since: past.known_to,
             guarded: self.guarded,
@@ -383,44 +437,6 @@ fn raise_curtain(
     Ok((threads, seen))
 }
 
-fn open_journal(setup: &Setup) -> Result<(Writer, keel_journal::Keeper)> {
-    Writer::open(&setup.data_dir, setup.journal).map_err(|why| {
-        anyhow::anyhow!(
-            "the journal in {} cannot be opened: {why}; `keel verify {0}` says more, another --data-dir begins a new one",
-            setup.data_dir.display()
-        )
-    })
-}
-
-/// Everything the engine is made from, before it is made. Limits people agreed to stand before those of the
-/// configuration.
-fn genesis(setup: &Setup, agreed: Option<Limits>, scenarios: Option<Scenarios>) -> Genesis {
-    let character = Character { id: StrategyId(0), quoter: setup.quoter, sizing: setup.sizing };
-    let limits = agreed.unwrap_or_else(|| setup.limits.clone());
-    Genesis { limits, scenarios, people: setup.people.clone(), character }
-}
-
-fn full(setup: &Setup, fault: LogFault) -> anyhow::Error {
-    anyhow::anyhow!("the journal in {} took no record: {fault:?}", setup.data_dir.display())
-}
-
-fn first_records(writer: &mut Writer, now: Now, run: u32, setup: &Setup, instruments: &Instruments) -> Result<Seq> {
-    let start = Start {
-        mono: now.mono,
-        wall: now.wall,
-        seed: setup.seed,
-        run,
-        pid: std::process::id(),
-        config: setup.config,
-        build: Text::new(env!("CARGO_PKG_VERSION").as_bytes()).unwrap_or_default(),
-    };
-    let cause = writer.fact(now, Seq::NONE, &start).map_err(|fault| full(setup, fault))?;
-    for row in instruments.rows() {
-        writer.fact(now, cause, row).map_err(|fault| full(setup, fault))?;
-    }
-    Ok(cause)
-}
-
 impl Running {
     /// Asks the engine something through the front door.
     pub fn command(&mut self, kind: CommandKind, author: &str) -> Result<()> {
@@ -475,7 +491,8 @@ impl Running {
         let (Some(mut writer), Some(keeper)) = (writer, keeper) else { bail!("the journal was lost with a thread") };
         let now = self.clock.now();
         let open_orders = u32::try_from(report.open_orders).unwrap_or(u32::MAX);
-        let last = Ended { mono: now.mono, wall: now.wall, open_orders, pad: 0 };
+        let unrecorded = u32::try_from(report.counts.unrecorded).unwrap_or(u32::MAX);
+        let last = Ended { mono: now.mono, wall: now.wall, open_orders, unrecorded };
         writer.fact(now, Seq::NONE, &last).map_err(|why| anyhow::anyhow!("the last record: {why:?}"))?;
         report.records = writer.head().0;
         keeper.finish(writer).context("closing the journal")?;

@@ -8,7 +8,7 @@ use super::story::{Next, Opening, Role, Story, Taken, role};
 use crate::node::SeatReport;
 use anyhow::{Context, Result};
 use keel_core::engine::{Counts, Engine};
-use keel_core::event::{Kind, Stop, read};
+use keel_core::event::{Kind, Stop, Timer, read};
 use keel_core::ids::Seq;
 use keel_core::permit::Gate;
 use keel_core::strategy::Strategy;
@@ -119,6 +119,7 @@ pub fn follow<S: Strategy, G: Gate>(
         counts: Counts::default(),
         seats: Vec::new(),
     };
+    let mut taken = Taken::Timer(Timer::default());
     let next = loop {
         let next = story.next(&mut page.borrow_mut())?;
         let Some(first) = page.borrow().first().copied() else { break next };
@@ -129,7 +130,7 @@ pub fn follow<S: Strategy, G: Gate>(
         match next {
             Next::Turn { cut } => {
                 followed.records.1 = page.borrow().facts().last().map_or(first.seq, |last| last.seq);
-                let taken = turn(page, &mut engine, cut)?;
+                turn(page, &mut engine, cut, &mut taken)?;
                 let page = page.borrow();
                 followed.unwritten += page.unwritten;
                 if let Some(odd) = &page.odd {
@@ -166,27 +167,31 @@ pub fn follow<S: Strategy, G: Gate>(
     Ok((followed, next))
 }
 
-/// The engine takes in the first record of the page and is held against the others.
-fn turn<S: Strategy, G: Gate>(page: &RefCell<Page>, engine: &mut Engine<S, G, Compare>, cut: bool) -> Result<Taken> {
-    let (now, taken) = {
+/// The engine takes in the first record of the page, which is left in `taken`, and is held against the others.
+fn turn<S: Strategy, G: Gate>(
+    page: &RefCell<Page>,
+    engine: &mut Engine<S, G, Compare>,
+    cut: bool,
+    taken: &mut Taken,
+) -> Result<()> {
+    let now = {
         let mut page = page.borrow_mut();
         page.cut = cut;
         let first = *page.first().context("a turn without an input")?;
         debug_assert_eq!(role(first.kind, first.cause, Seq::NONE), Role::Input);
-        let taken = Taken::read(first.kind, page.payload(&first));
-        let taken =
-            taken.with_context(|| format!("record {} is a {:?} that cannot be read", first.seq.0, first.kind))?;
-        (Now { mono: first.mono, wall: first.wall }, taken)
+        let read = taken.read(first.kind, page.payload(&first));
+        read.with_context(|| format!("record {} is a {:?} that cannot be read", first.seq.0, first.kind))?;
+        Now { mono: first.mono, wall: first.wall }
     };
     if let Taken::Timer(timer) = taken
         && timer.due != engine.deadline()
     {
         let (recorded, replayed) = (timer.due, engine.deadline());
         page.borrow_mut().odd = Some(Odd::Deadline { recorded, replayed });
-        return Ok(taken);
+        return Ok(());
     }
     engine.handle(now, taken.input());
     while engine.poll().is_some() {}
     page.borrow_mut().close();
-    Ok(taken)
+    Ok(())
 }

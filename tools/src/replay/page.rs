@@ -119,20 +119,12 @@ impl Page {
         self.facts.is_empty()
     }
 
-    /// One record more. Its kind must be known.
-    pub fn push(&mut self, entry: &Entry<'_>) {
-        let Entry { seq, kind: Some(kind), cause, mono, wall, clock_error, payload, .. } = *entry else { return };
+    /// One record more.
+    pub fn push(&mut self, entry: &Entry<'_>, kind: Kind) {
+        let Entry { seq, cause, mono, wall, clock_error, payload, .. } = *entry;
         let from = self.bytes.len();
         self.bytes.extend_from_slice(payload);
         self.facts.push(Fact { seq, kind, cause, mono, wall, clock_error, from, to: self.bytes.len() });
-    }
-
-    /// Moves the last record to an empty page.
-    pub fn move_last(&mut self, to: &mut Self) {
-        let Some(last) = self.facts.pop() else { return };
-        to.bytes.extend_from_slice(&self.bytes[last.from..last.to]);
-        to.facts.push(Fact { from: 0, to: last.to - last.from, ..last });
-        self.bytes.truncate(last.from);
     }
 
     /// Its first record.

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use keel_core::desk::Desk;
 use keel_core::engine::{Engine, Input};
 use keel_core::event::{
-    BookUpdate, Command, Document, DocumentKind, ExecEvent, Kind, MarketEvent, Parts, Start, Timer, read,
+    BookUpdate, Command, Document, DocumentKind, ExecEvent, Flow, Kind, MarketEvent, Parts, Standing, Start, Timer,
+    read,
 };
 use keel_core::ids::Seq;
 use keel_core::instrument::{Instrument, Instruments};
@@ -48,7 +49,9 @@ pub fn role(kind: Kind, cause: Seq, start: Seq) -> Role {
     match (kind, kind.code() / 100) {
         (Kind::Start, _) => Role::Start,
         (Kind::Stop, _) => Role::Stop,
-        (Kind::Document, _) if cause == start && start != Seq::NONE => Role::Opening,
+        (Kind::Document | Kind::Trip | Kind::Answer | Kind::Fortune, _) if cause == start && start != Seq::NONE => {
+            Role::Opening
+        }
         (Kind::Difference, _) | (_, 4) => Role::Decision,
         (_, 5) => Role::Opening,
         _ => Role::Input,
@@ -119,7 +122,7 @@ impl Story {
                     std::mem::swap(page, &mut self.held);
                     Some(self.role_of(page)?)
                 }
-                true => self.pull(page)?,
+                true => self.pull(page, None)?,
             };
             let rest = match first {
                 None => return Ok(Next::End),
@@ -144,21 +147,17 @@ impl Story {
 
     /// Pulls records of one role onto the page; keeps the first that is something else.
     fn gather(&mut self, page: &mut Page, wanted: Role) -> Result<Option<Role>> {
+        self.held.clear();
         loop {
-            let role = self.pull(page)?;
-            match role {
+            match self.pull(page, Some(wanted))? {
                 Some(role) if role == wanted => {}
-                Some(role) => {
-                    self.held.clear();
-                    page.move_last(&mut self.held);
-                    return Ok(Some(role));
-                }
-                None => return Ok(None),
+                other => return Ok(other),
             }
         }
     }
 
-    fn pull(&mut self, page: &mut Page) -> Result<Option<Role>> {
+    /// Reads one record: onto the page when it has the role wanted, else it is held for the next one.
+    fn pull(&mut self, page: &mut Page, wanted: Option<Role>) -> Result<Option<Role>> {
         let Some(entry) = self.reader.poll()? else { return Ok(None) };
         let kind = known(&entry)?;
         if kind == Kind::Start {
@@ -166,7 +165,8 @@ impl Story {
         }
         self.latch.take(kind, entry.payload);
         let role = role(kind, entry.cause, self.start);
-        page.push(&entry);
+        let onto = if wanted.is_none_or(|wanted| wanted == role) { page } else { &mut self.held };
+        onto.push(&entry, kind);
         Ok(Some(role))
     }
 
@@ -218,10 +218,14 @@ impl Opening {
                 Kind::Instrument => rows.push(read::<Instrument>(bytes).with_context(unread)?),
                 Kind::Document => {
                     let part: Document = read(bytes).with_context(unread)?;
+                    if part.kind == DocumentKind::Adopted {
+                        continue;
+                    }
                     if let Some(text) = parts.take(&part) {
                         documents.push((part.kind, String::from_utf8(text).with_context(unread)?));
                     }
                 }
+                Kind::Trip | Kind::Answer | Kind::Fortune => {}
                 Kind::Holding | Kind::Carried | Kind::Seen | Kind::Resumed => {}
                 kind => anyhow::bail!(
                     "record {} is a {kind:?}: this version does not know how to begin with it",
@@ -233,6 +237,8 @@ impl Opening {
             Instruments::new(rows).map_err(|(symbol, why)| anyhow::anyhow!("instrument {symbol}: {why:?}"))?;
         ensure!(!documents.is_empty(), "a version that did not record its limits and its strategy wrote it");
         let genesis = Genesis::read(&documents, &instruments)?;
+        // earlier versions did not write down where the brake stood
+        let latch = if past.is_whole() { past.latch() } else { latch };
         let (latch, mut desk) = (latch.clone(), past.desk().clone());
         desk.forget_pictures();
         Ok(Self { start, seq: first.seq, instruments, genesis, latch, desk, begun })
@@ -264,7 +270,7 @@ impl PartsByKind {
 
 /// A record as the fact it was for the engine.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Taken {
     /// From the feed.
     Market(MarketEvent),
@@ -273,18 +279,23 @@ pub enum Taken {
     /// From the front door.
     Command(Command),
     /// A part of something people wrote.
-    Document(Document),
+    Document(Box<Document>),
+    /// Money moved.
+    Flow(Box<Flow>),
+    /// What the account is.
+    Standing(Box<Standing>),
     /// The engine's own deadline.
     Timer(Timer),
 }
 
 impl Taken {
-    /// `None` when the bytes do not fit the kind, or the engine takes in no such thing.
+    /// Reads the next one over this one: nearly all are as large as it. `None` when the bytes do not fit the kind, or the
+    /// engine takes in no such thing; then this one is as it was.
     #[must_use]
-    pub fn read(kind: Kind, bytes: &[u8]) -> Option<Self> {
+    pub fn read(&mut self, kind: Kind, bytes: &[u8]) -> Option<()> {
         let market = |event| Some(Self::Market(event));
         let exec = |event| Some(Self::Exec(event));
-        match kind {
+        *self = match kind {
             Kind::Book => market(MarketEvent::Book(BookUpdate::read(bytes)?)),
             Kind::Trade => market(MarketEvent::Trade(read(bytes)?)),
             Kind::Ticker => market(MarketEvent::Ticker(read(bytes)?)),
@@ -302,10 +313,13 @@ impl Taken {
             Kind::Sent => exec(ExecEvent::Sent(read(bytes)?)),
             Kind::Reconciliation => exec(ExecEvent::Reconciliation(read(bytes)?)),
             Kind::Command => Some(Self::Command(read(bytes)?)),
-            Kind::Document => Some(Self::Document(read(bytes)?)),
+            Kind::Document => Some(Self::Document(Box::new(read(bytes)?))),
+            Kind::Flow => Some(Self::Flow(Box::new(read(bytes)?))),
+            Kind::Standing => Some(Self::Standing(Box::new(read(bytes)?))),
             Kind::Timer => Some(Self::Timer(read(bytes)?)),
             _ => None,
-        }
+        }?;
+        Some(())
     }
 
     /// For [`keel_core::engine::Engine::handle`].
@@ -316,6 +330,8 @@ impl Taken {
             Self::Exec(event) => Input::Exec(event),
             Self::Command(command) => Input::Command(command),
             Self::Document(part) => Input::Document(part),
+            Self::Flow(flow) => Input::Flow(flow),
+            Self::Standing(standing) => Input::Standing(standing),
             Self::Timer(timer) => Input::Timer(*timer),
         }
     }

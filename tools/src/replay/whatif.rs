@@ -24,7 +24,9 @@ use crate::node::genesis::{Character, limits, patched};
 use anyhow::{Context as _, Result};
 use keel_core::desk::{Desk, View};
 use keel_core::engine::Engine;
-use keel_core::event::{Command, Constraint, Document, ExecEvent, Kind, MarketEvent, NotSized, Op, Order, Side, read};
+use keel_core::event::{
+    Command, Constraint, Document, ExecEvent, Kind, MarketEvent, NotSized, Op, Order, Side, Standing, read,
+};
 use keel_core::ids::{ClientId, InstrumentId, Seq, StrategyId};
 use keel_core::orders::Change as Moved;
 use keel_core::permit::{self, Context, LogHealth};
@@ -130,6 +132,11 @@ impl permit::Gate for Gates {
     fn document(&mut self, now: Now, document: &Document) {
         self.own.document(now, document);
         self.shadow.borrow_mut().gate.document(now, document);
+    }
+
+    fn standing(&mut self, now: Now, standing: &Standing) {
+        self.own.standing(now, standing);
+        self.shadow.borrow_mut().gate.standing(now, standing);
     }
 
     fn order(&mut self, now: Now, change: &Moved) {

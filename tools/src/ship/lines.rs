@@ -5,13 +5,13 @@
 //! number and by the record's hash.
 
 use super::fault::Fault;
-use super::loki::{Pusher, line_of, streams};
+use super::loki::{Address, Pusher, line_of, streams};
 use super::push::{self, Line};
 use super::source::Source;
 use crate::fact::Symbols;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Lines asked for at once: the most Loki gives.
 const PAGE: usize = 5_000;
@@ -19,15 +19,28 @@ const PAGE: usize = 5_000;
 const WINDOW: u64 = 7 * 86_400_000_000_000;
 
 /// Lines of a store in the order of their time, page by page.
-struct Pages<'a> {
-    pusher: &'a Pusher,
+pub struct Pages<'a> {
+    address: &'a Address,
     query: String,
     next: u64,
     end: u64,
     page: VecDeque<(u64, String)>,
 }
 
-impl Pages<'_> {
+impl<'a> Pages<'a> {
+    /// What `query` selects from `next` to before `end`, nanoseconds since 1970.
+    #[must_use]
+    pub fn new(address: &'a Address, query: String, next: u64, end: u64) -> Self {
+        Self { address, query, next, end, page: VecDeque::new() }
+    }
+
+    /// The next line and its time.
+    #[allow(clippy::should_implement_trait, reason = "it can fail between two lines and go on")]
+    pub fn next(&mut self) -> Result<Option<(u64, String)>> {
+        self.peek()?;
+        Ok(self.page.pop_front())
+    }
+
     fn peek(&mut self) -> Result<Option<&(u64, String)>> {
         while self.page.is_empty() && self.next < self.end {
             let end = self.end.min(self.next.saturating_add(WINDOW));
@@ -39,7 +52,7 @@ impl Pages<'_> {
                 ("limit", &limit),
                 ("direction", "forward"),
             ];
-            let answer = self.pusher.address.get("/loki/api/v1/query_range", &query)?;
+            let answer = self.address.get("/loki/api/v1/query_range", &query)?;
             let told: Value = serde_json::from_str(&answer.body).context("Loki's answer is no JSON")?;
             let streams = told["data"]["result"].as_array().context("Loki's answer has no result")?;
             let values = streams.iter().flat_map(|stream| stream["values"].as_array().into_iter().flatten());
@@ -79,12 +92,9 @@ pub fn run(pusher: &Pusher, json: bool) -> Result<()> {
         symbols.learn(&entry);
         first.get_or_insert(entry.seq.0);
         let Some(line) = line_of(&entry, &symbols, cursor.saved.metadata) else { continue };
-        let pages = pages.get_or_insert_with(|| Pages {
-            pusher,
-            query: format!("{{app=\"keel\", instance=\"{}\"}}", pusher.instance),
-            next: line.wall,
-            end: cursor.saved.wall_ns + 1,
-            page: VecDeque::new(),
+        let pages = pages.get_or_insert_with(|| {
+            let query = format!("{{app=\"keel\", instance=\"{}\"}}", pusher.instance);
+            Pages::new(&pusher.address, query, line.wall, cursor.saved.wall_ns + 1)
         });
         lines += 1;
         let mut found = 0u64;
@@ -145,16 +155,35 @@ fn quarantined(pusher: &Pusher) -> Result<BTreeSet<u64>> {
 }
 
 fn repair(pusher: &Pusher, late: &[Line]) -> Result<usize> {
-    let send = |streams: &[String]| pusher.address.push(&push::compress(&push::encode(streams, late)));
-    match send(&streams(&pusher.instance, None)) {
-        Ok(()) => Ok(late.len()),
-        Err(Fault::Rows(_)) => {
-            let day = crate::moment::utc(keel_core::units::Wall::from_nanos(late.first().map_or(0, |line| line.wall)));
-            match send(&streams(&pusher.instance, Some(day.get(..10).unwrap_or("late")))) {
-                Ok(()) => Ok(late.len()),
-                Err(fault) => bail!("loki: missing lines are refused: {fault}"),
-            }
+    let mut too_late: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+    sort_out(pusher, late, &mut too_late)?;
+    for (day, lines) in &too_late {
+        if let Err(fault) = send(pusher, Some(day), lines) {
+            bail!("loki: missing lines are refused: {fault}");
         }
-        Err(fault) => Err(fault.into()),
+    }
+    Ok(late.len())
+}
+
+fn send(pusher: &Pusher, day: Option<&str>, lines: &[Line]) -> Result<(), Fault> {
+    pusher.address.push(&push::compress(&push::encode(&streams(&pusher.instance, day), lines)))
+}
+
+/// Sends lines where they belong; those refused there are kept by their day. A refused request may have stored a part of
+/// its lines, so what is refused is halved until it is one line: only that one goes elsewhere, and none stands twice.
+fn sort_out(pusher: &Pusher, late: &[Line], too_late: &mut BTreeMap<String, Vec<Line>>) -> Result<(), Fault> {
+    match (send(pusher, None, late), late) {
+        (Ok(()), _) | (_, []) => Ok(()),
+        (Err(Fault::Rows(_)), [only]) => {
+            let day = crate::moment::utc(keel_core::units::Wall::from_nanos(only.wall));
+            too_late.entry(day.get(..10).unwrap_or("late").to_owned()).or_default().push(only.clone());
+            Ok(())
+        }
+        (Err(Fault::Rows(_)), _) => {
+            let (older, newer) = late.split_at(late.len() / 2);
+            sort_out(pusher, older, too_late)?;
+            sort_out(pusher, newer, too_late)
+        }
+        (Err(fault), _) => Err(fault),
     }
 }

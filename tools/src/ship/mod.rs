@@ -4,6 +4,10 @@
 //! process of its own that reads segments like any other reader; the journal is the queue, and a store that is down for a
 //! day costs nothing but the wait.
 //!
+//! The compliance journal is refused. A database has owners and backups its members do not choose, and what must be readable
+//! by a handful of people for seven years, and by nobody who may warn its subject, gains nothing from a second place: cases
+//! are few, `keel cases` reads them whole, and `keel checkpoint` and an encrypted copy of the directory keep them.
+//!
 //! | file | what |
 //! |---|---|
 //! | `source` | the journal up to its newest watermark |
@@ -32,6 +36,7 @@ pub mod table;
 pub mod wait;
 pub mod wire;
 
+use crate::compliance::guard::is_confidential;
 use anyhow::{Context, Result, bail, ensure};
 use batch::Limits;
 use copy::Copier;
@@ -128,6 +133,11 @@ pub fn run(args: &Args) -> Result<()> {
     let journal = source::journal_id(&dir)
         .with_context(|| dir.display().to_string())?
         .with_context(|| format!("{} holds no journal", dir.display()))?;
+    ensure!(
+        !is_confidential(&dir).with_context(|| dir.display().to_string())?,
+        "{} is the compliance journal: it is never shipped, neither to Loki nor to the tables everyone reads",
+        dir.display()
+    );
     let name = args.instance.clone().unwrap_or_else(|| journal.clone());
     ensure!(
         (1..=NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)),

@@ -113,22 +113,9 @@ impl Session {
     /// Connects, compares the schema, takes up the instance.
     pub async fn open(address: &Address, identity: &Identity) -> Result<Self, Fault> {
         let open = async {
-            let (client, wire) = address.config.connect(address.tls.clone()).await?;
-            tokio::spawn(async move {
-                // what ends the wire is told to whoever waits for an answer
-                let _ = wire.await;
-            });
-            let patience = address.patience;
+            let (client, patience) = (connect(address).await?, address.patience);
             let mut session =
                 Self { client, copies: vec![None; tables().len()], partitions: BTreeSet::new(), patience, instance: 0 };
-            let limit = patience.as_millis();
-            session
-                .client
-                .batch_execute(&format!(
-                    "SET statement_timeout = {limit}; SET lock_timeout = {limit};
-                     SET idle_in_transaction_session_timeout = {limit}; SET client_min_messages = warning"
-                ))
-                .await?;
             session.compare_schema().await?;
             let row =
                 session.client.query_one("SELECT keel.enrol($1, $2)", &[&identity.name, &identity.journal]).await?;
@@ -299,6 +286,43 @@ impl Session {
     ) -> Result<Vec<tokio_postgres::Row>, Fault> {
         Ok(self.client.query(text, values).await?)
     }
+}
+
+/// A connection on which no wait is without an end.
+async fn connect(address: &Address) -> Result<Client, Fault> {
+    let (client, wire) = address.config.connect(address.tls.clone()).await?;
+    tokio::spawn(async move {
+        // what ends the wire is told to whoever waits for an answer
+        let _ = wire.await;
+    });
+    let limit = address.patience.as_millis();
+    client
+        .batch_execute(&format!(
+            "SET statement_timeout = {limit}; SET lock_timeout = {limit};
+             SET idle_in_transaction_session_timeout = {limit}; SET client_min_messages = warning"
+        ))
+        .await?;
+    Ok(client)
+}
+
+/// Keeps a signed checkpoint; one that stands there already is kept once.
+pub async fn keep(address: &Address, origin: &str, size: i64, note: &str) -> Result<(), Fault> {
+    let text = "INSERT INTO keel.checkpoint (origin, size, note) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let work = async {
+        connect(address).await?.execute(text, &[&origin, &size, &note]).await?;
+        Ok(())
+    };
+    timeout(address.patience, work).await.unwrap_or_else(|_| Err(Fault::silent(address.patience)))
+}
+
+/// Every checkpoint kept of an origin, smallest first.
+pub async fn kept(address: &Address, origin: &str) -> Result<Vec<String>, Fault> {
+    let text = "SELECT note FROM keel.checkpoint WHERE origin = $1 ORDER BY size, id";
+    let work = async {
+        let rows = connect(address).await?.query(text, &[&origin]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    timeout(address.patience, work).await.unwrap_or_else(|_| Err(Fault::silent(address.patience)))
 }
 
 /// A password from its file, without the newline at its end.

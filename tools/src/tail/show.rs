@@ -90,7 +90,9 @@ impl Printer {
         if self.single.is_none() {
             return line;
         }
-        let names = HEAD.into_iter().chain(fields.iter().map(|(name, _)| *name));
+        // a field named like a column of every record gets a name of its own, as in `keel export` and in Postgres
+        let own = |name: &str| if HEAD.contains(&name) { format!("fact_{name}") } else { name.to_owned() };
+        let names = HEAD.into_iter().map(str::to_owned).chain(fields.iter().map(|(name, _)| own(name)));
         format!("{}\n{line}", names.collect::<Vec<_>>().join(","))
     }
 

@@ -1,4 +1,4 @@
-//! A gate at work: 64 instruments, 1,000 scenarios, 200 working orders, every limit on.
+//! A gate at work: 64 instruments, 1,000 scenarios, 500 working orders, every limit on. One desk for all who measure it.
 
 use keel_core::book::Touch;
 use keel_core::event::{
@@ -16,12 +16,16 @@ use keel_risk::limits::{Limits, TailLimits};
 use keel_risk::throwaway::Throwaway;
 use keel_risk::var::{Outcomes, Shock, measure};
 use keel_risk::{Gate, Scenarios};
-use keel_wire::tape::SYMBOL;
 
-const INSTRUMENTS: u16 = 64;
-const SCENARIOS: usize = 1_000;
-const WORKING: u32 = 200;
-const PRICE: i64 = 60_000;
+pub(crate) const INSTRUMENTS: u16 = 64;
+pub(crate) const SCENARIOS: u32 = 1_000;
+pub(crate) const WORKING: u32 = 500;
+/// Basis points of the scenarios that make the tail.
+pub(crate) const TAIL: u32 = 100;
+/// Every mark.
+const PRICE: i64 = 50_000;
+/// The first instrument's name, which tapes use.
+const SYMBOL: &str = "BTCUSDT";
 
 pub(crate) fn instruments() -> Instruments {
     let row = |at: u16| Instrument {
@@ -51,7 +55,7 @@ fn scenarios(table: &Instruments) -> Scenarios {
     let series: Vec<(Symbol, Vec<f64>)> = table
         .rows()
         .iter()
-        .map(|row| (row.symbol, (0..SCENARIOS).map(|_| (noise() + noise() - 1.0) * 0.1).collect()))
+        .map(|row| (row.symbol, (0..SCENARIOS).map(|_| (noise() + noise() - 1.0) * 0.1 + 1e-9).collect()))
         .collect();
     let series: Vec<_> = series.iter().map(|(symbol, returns)| (*symbol, returns.as_slice())).collect();
     Scenarios::new(table, &series).expect("whole histories")
@@ -62,14 +66,13 @@ fn limits() -> Limits {
     limits.max_gross = Notional::whole(50_000_000);
     (limits.max_net, limits.max_stress) = (limits.max_gross, limits.max_gross);
     (limits.instrument.max_position, limits.instrument.max_resting_value) = (limits.max_gross, limits.max_gross);
-    // no trades reach this gate, so there is no volume to have a share of
-    limits.instrument.max_participation = 0;
     limits.max_open_orders = 512;
     let (max_loss, max_shortfall) = (Notional::whole(60_000), Notional::whole(900_000));
-    limits.tail = Some(TailLimits { tail: 100, max_loss, max_shortfall });
+    limits.tail = Some(TailLimits { tail: TAIL, max_loss, max_shortfall });
     (limits.message_rate, limits.message_burst, limits.duplicate_window) = (1_000_000, 1_000_000, 0);
     (limits.max_book_age, limits.max_mark_age) = (60_000, 60_000);
-    limits.strategies.iter_mut().for_each(|row| row.rate = 1_000_000);
+    // none of these orders ever fills
+    limits.strategies.iter_mut().for_each(|row| (row.rate, row.max_order_to_trade) = (1_000_000, 1_000_000));
     limits
 }
 
@@ -77,7 +80,8 @@ pub(crate) fn at(millis: u64) -> Now {
     Now { mono: Mono::from_millis(millis), wall: Wall::from_millis(1_900_000_000_000 + millis) }
 }
 
-fn resting(nth: u32) -> Change {
+/// One of the working orders.
+pub(crate) fn resting(nth: u32) -> Change {
     let side = if nth.is_multiple_of(2) { Side::Buy } else { Side::Sell };
     let px = Px::whole(if side == Side::Buy { PRICE - 1_000 } else { PRICE + 1_000 });
     Change {
@@ -95,6 +99,7 @@ fn resting(nth: u32) -> Change {
     }
 }
 
+/// The gate, synced, funded, released, with its working orders.
 pub(crate) fn gate() -> Gate {
     let table = instruments();
     let mut gate = Gate::new(limits(), &table, Some(scenarios(&table)))
@@ -108,8 +113,9 @@ pub(crate) fn gate() -> Gate {
         let mut book = BookUpdate::empty(instrument, 50, origin, 1);
         book.flags = BookUpdate::FIRST | BookUpdate::LAST;
         gate.market(now, &MarketEvent::Book(book));
-        let (mark, index) = (Px::whole(PRICE), Px::whole(PRICE));
-        gate.market(now, &MarketEvent::Ticker(Ticker { origin, mark, index, instrument, ..Ticker::default() }));
+        let (mark, index, volume_24h) = (Px::whole(PRICE), Px::whole(PRICE), Qty::whole(100_000));
+        let ticker = Ticker { origin, mark, index, volume_24h, instrument, ..Ticker::default() };
+        gate.market(now, &MarketEvent::Ticker(ticker));
         let size = Qty::from_raw(if instrument.0.is_multiple_of(3) { -20_000_000 } else { 30_000_000 });
         gate.position(now, instrument, &Position { size, ..Position::default() });
     }
@@ -135,16 +141,18 @@ fn release(gate: &mut Gate, now: Now) {
     assert_eq!(gate.brake().global(), State::Active);
 }
 
+/// What the engine knows beside the order: a touch one tick to either side of the mark.
 pub(crate) fn context() -> Context<'static> {
-    let level = |px| Level { px: Px::whole(px), qty: Qty::whole(2) };
-    Context { touch: Some(Touch { bid: level(PRICE - 1), ask: level(PRICE) }), working: None, log: LogHealth::Sound }
+    let level = |tenths| Level { px: Px::from_raw((PRICE * 10 + tenths) * 10_000_000), qty: Qty::whole(1) };
+    Context { touch: Some(Touch { bid: level(-1), ask: level(1) }), working: None, log: LogHealth::Sound }
 }
 
+/// An order that may add risk, so that every check runs.
 pub(crate) fn order(nth: u64) -> Order {
     Order {
         client: ClientId::new(1, WORKING + 1),
-        px: Px::whole(PRICE - 100 - (nth % 100).cast_signed()),
-        qty: Qty::from_raw(2_000_000),
+        px: Px::from_raw((PRICE * 10 - 2_000 + (nth % 1_000).cast_signed()) * 10_000_000),
+        qty: Qty::from_raw(9_000_000),
         instrument: InstrumentId(u16::try_from(nth % u64::from(INSTRUMENTS)).expect("small")),
         strategy: StrategyId(u16::try_from(nth % 4).expect("small")),
         op: Op::New,
@@ -155,7 +163,7 @@ pub(crate) fn order(nth: u64) -> Order {
 
 /// A limit the book all but reaches, so that the tail has to be counted.
 pub(crate) fn near(book: &Outcomes) -> f64 {
-    measure(&mut book.worst().collect::<Vec<_>>(), 100).expect("a tail").var
+    measure(&mut book.worst().collect::<Vec<_>>(), TAIL).expect("a tail").var
 }
 
 pub(crate) fn shock(nth: u64) -> Shock {

@@ -522,7 +522,7 @@ fn of_entry(entry: &Entry<'_>) -> (usize, Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Any bytes in any record, and sound records with any byte of them changed, end in reports, never in a panic.
     #[test]

@@ -29,7 +29,9 @@ mod r6;
 mod r7;
 mod r8;
 mod r9;
+mod reading;
 mod sheet;
+mod state;
 mod world;
 
 use crate::checkpoint::public;

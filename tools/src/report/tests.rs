@@ -257,7 +257,7 @@ fn trades() -> Journal {
         drawdown: usdt("0.30079"),
         ..Worth::default()
     });
-    journal.after(300 * SECOND).book("98.9", "99.1"); // later than five minutes after the first fill
+    journal.after(299 * SECOND).book("98.9", "99.1"); // five minutes after the first fill, not after the second
     journal
 }
 
@@ -450,7 +450,7 @@ fn a_gap_is_named_and_nothing_is_made_up_for_it() {
 fn the_same_journal_gives_the_same_bytes() {
     let mut journal = trades();
     journal.put(&Command {
-        author: Text::new(b"<b>,\"=x\n").unwrap(),
+        author: Text::new(b"<b>,\"=x").unwrap(),
         kind: CommandKind::Shutdown,
         ..Command::default()
     });

@@ -9,22 +9,23 @@
 //! their layout, memory that grows with the journal: what is kept has a named limit, and reaching it is said.
 
 use super::cell::Cell;
+pub(super) use super::reading::Fact;
+use super::reading::fact_of;
+use super::state::middle;
+pub(super) use super::state::{Cash, Life, Phase, Range, Seat, Tally, is_transfer, unrealised, value_of};
 use anyhow::Result;
 use keel_core::desk::Desk;
 use keel_core::event::{
-    Ack, BookUpdate, Carried, Command, Difference, DifferenceKind, Document, DocumentKind, ExecKind, Fill, Flow,
-    FlowKind, FlowState, Health, Holding, Kind, Link, MarketEvent, NotSized, Op, Order, OrderStatus, OrderUpdate,
-    Parts, Reconciliation, Resolution, Resumed, Sent, SentOutcome, Side, Standing, Start, Stop, Ticker, Trade,
-    VenuePosition, VenueStatus, Wallet, Worth, read,
+    Ack, BookUpdate, Carried, Difference, DifferenceKind, Document, DocumentKind, ExecKind, Fill, Flow, FlowState,
+    Holding, Kind, MarketEvent, Op, Order, OrderUpdate, Parts, Resolution, Sent, Start, Wallet, Worth, read,
 };
 use keel_core::ids::{ClientId, InstrumentId, MAX_INSTRUMENTS, Seq, VenueId};
 use keel_core::instrument::{Instrument, Instruments};
 use keel_core::position::{Position, Verdict};
-use keel_core::units::{Mono, Notional, Px, Qty, Wall};
+use keel_core::units::{Notional, Px, Qty, Wall};
 use keel_journal::Entry;
 use keel_journal::history::{Hash, History};
-use keel_risk::decision::Decision;
-use keel_risk::notice::{Answer, Fortune, Trip, Unwind};
+use keel_risk::notice::Fortune;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Orders remembered; the oldest are told to the reports and forgotten.
@@ -37,71 +38,6 @@ pub(super) const MAX_SEATS: usize = 512;
 pub(super) const TAIL: u64 = 300_000_000_000;
 /// Nanoseconds of a day.
 pub(super) const DAY: u64 = 86_400_000_000_000;
-
-/// The facts reports are about, read.
-#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "each is documented at its struct")]
-pub(super) enum Fact {
-    Book,
-    Trade(Trade),
-    Ticker(Ticker),
-    Health(Health),
-    VenueStatus(VenueStatus),
-    Ack(Ack),
-    Update(OrderUpdate),
-    Fill(Fill),
-    Position(VenuePosition),
-    Wallet(Wallet),
-    Link(Link),
-    Sent(Sent),
-    Difference(Difference),
-    Flow(Flow),
-    Standing(Standing),
-    Command(Command),
-    Document(DocumentKind),
-    Approved(Decision),
-    Refused(Decision),
-    NotSized(NotSized),
-    Trip(Trip),
-    Answer(Answer),
-    Fortune(Fortune),
-    Worth(Worth),
-    Start(Start),
-    Stop(Stop),
-    Instrument,
-    Other,
-    /// Its bytes fit no layout this version knows.
-    Unreadable,
-}
-
-/// Where a record stands to the range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    /// Before it.
-    Before,
-    /// In it.
-    Within,
-    /// After it, within [`TAIL`].
-    After,
-}
-
-/// The range asked for: from, and up to but without.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Range {
-    pub from: Wall,
-    pub to: Wall,
-}
-
-impl Range {
-    pub(super) fn phase(&self, wall: Wall) -> Phase {
-        match wall {
-            wall if wall < self.from => Phase::Before,
-            wall if wall < self.to => Phase::Within,
-            _ => Phase::After,
-        }
-    }
-}
 
 /// A fill counted for the first time.
 #[derive(Clone, Copy, Debug)]
@@ -131,140 +67,6 @@ pub(super) struct Turn<'a> {
     /// SHA-256 of the record as a leaf, and the chain before and after it where the journal's beginning is there.
     pub leaf: Hash,
     pub chain: Option<(Hash, Hash)>,
-}
-
-/// What one instrument did in the range.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub fills: u64,
-    pub maker: u64,
-    pub bought: i128,
-    pub sold: i128,
-    /// Values in 1e-8 USDT.
-    pub bought_value: i128,
-    pub sold_value: i128,
-    pub realised: i128,
-    pub fees: i128,
-    pub funding: i128,
-    /// Position taken from the venue instead of counted.
-    pub adopted: i128,
-}
-
-/// One symbol.
-#[derive(Clone, Debug)]
-pub(super) struct Seat {
-    pub symbol: String,
-    pub row: Instrument,
-    pub position: Position,
-    pub mark: Px,
-    pub mid: Option<Px>,
-    /// Cross sequence of the last market fact, and when it came.
-    pub market_seq: u64,
-    /// Coins that changed hands publicly since the journal began.
-    pub volume: i128,
-    /// As it stood when the range began.
-    pub opening: Position,
-    pub opening_mark: Px,
-    pub tally: Tally,
-    picture: Option<VenuePosition>,
-}
-
-/// An order's life.
-#[derive(Clone, Debug)]
-pub(super) struct Life {
-    pub order: Order,
-    pub seq: Seq,
-    pub decided: Wall,
-    pub mono: Mono,
-    pub phase: Phase,
-    pub seat: Option<usize>,
-    /// Middle of the book when it was decided on.
-    pub arrival: Option<Px>,
-    /// Volume of the market then.
-    pub volume: i128,
-    pub sent: Option<Mono>,
-    pub ticks: u64,
-    pub outcome: Option<SentOutcome>,
-    pub acked: Option<Mono>,
-    pub ack_mid: Option<Px>,
-    pub ack_code: i32,
-    pub venue: VenueId,
-    pub amends: u32,
-    pub cancels: u32,
-    pub fills: u32,
-    pub maker: u32,
-    pub filled: i128,
-    /// Price times quantity, in 1e-16.
-    pub value: i128,
-    pub fees: i128,
-    pub realised: i128,
-    pub status: Option<OrderStatus>,
-    pub ended: Option<Wall>,
-    pub end_mid: Option<Px>,
-    pub end_volume: i128,
-}
-
-impl Life {
-    fn new(order: Order, entry: &Entry<'_>, phase: Phase) -> Self {
-        Self {
-            order,
-            seq: entry.seq,
-            decided: entry.wall,
-            mono: entry.mono,
-            phase,
-            seat: None,
-            arrival: None,
-            volume: 0,
-            sent: None,
-            ticks: 0,
-            outcome: None,
-            acked: None,
-            ack_mid: None,
-            ack_code: 0,
-            venue: VenueId::default(),
-            amends: 0,
-            cancels: 0,
-            fills: 0,
-            maker: 0,
-            filled: 0,
-            value: 0,
-            fees: 0,
-            realised: 0,
-            status: None,
-            ended: None,
-            end_mid: None,
-            end_volume: 0,
-        }
-    }
-
-    /// Nothing more can happen to it.
-    pub(super) fn is_over(&self) -> bool {
-        self.ended.is_some() || self.outcome.is_some_and(|outcome| outcome != SentOutcome::Wire)
-    }
-}
-
-/// Cash by our own count and by the venue's word.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cash {
-    /// Our count; none before the first wallet.
-    pub ours: Option<i128>,
-    /// The venue's last word.
-    pub wallet: Option<Notional>,
-    pub wallet_at: Wall,
-    /// Our count and the venue's word when the range began.
-    pub opening: Option<i128>,
-    /// The range's first wallet began our count: there was none before.
-    pub begun: bool,
-    /// Our count when the range ended.
-    pub closing: Option<i128>,
-    /// Venue's word less our count, at the end: the last of the range, or zero as soon as a later wallet agrees.
-    pub gap: Option<i128>,
-    settled: bool,
-    /// The venue's word that became ours in the range, explained by nothing.
-    pub unexplained: i128,
-    /// Money that came in less money that went out in the range, by the flows.
-    pub transfers: i128,
-    pub flows: u64,
 }
 
 /// The state.
@@ -790,108 +592,4 @@ impl World {
         let text = self.parts[at].1.take(&part)?;
         Some((kind, text, entry.cause == self.start_seq && self.start_seq != Seq::NONE))
     }
-}
-
-impl Tally {
-    fn add(&mut self, fill: &Fill, gain: i64) {
-        let fee = i128::from(fill.fee.raw());
-        if fill.kind == ExecKind::Funding {
-            self.funding += fee;
-            return;
-        }
-        self.fills += 1;
-        self.maker += u64::from(fill.maker.is_set());
-        self.fees += fee;
-        self.realised += i128::from(gain);
-        let (qty, value) = (i128::from(fill.qty.raw()), value_of(fill.px, fill.qty));
-        match fill.side {
-            Side::Buy => (self.bought, self.bought_value) = (self.bought + qty, self.bought_value + value),
-            Side::Sell => (self.sold, self.sold_value) = (self.sold + qty, self.sold_value + value),
-        }
-    }
-}
-
-/// Does it move money between us and somebody else? Trades, fees and funding come as fills.
-pub(super) const fn is_transfer(kind: FlowKind) -> bool {
-    matches!(
-        kind,
-        FlowKind::Deposit
-            | FlowKind::InternalDeposit
-            | FlowKind::Withdrawal
-            | FlowKind::InternalWithdrawal
-            | FlowKind::TransferIn
-            | FlowKind::TransferOut
-            | FlowKind::ConvertIn
-            | FlowKind::ConvertOut
-            | FlowKind::Bonus
-    )
-}
-
-/// `px * qty` in 1e-8, rounded toward minus infinity as the venue does.
-pub(super) fn value_of(px: Px, qty: Qty) -> i128 {
-    (i128::from(px.raw()) * i128::from(qty.raw())).div_euclid(i128::from(keel_core::units::SCALE))
-}
-
-/// Half way, rounded down.
-pub(super) const fn middle(bid: Px, ask: Px) -> Px {
-    Px::from_raw(bid.raw().midpoint(ask.raw()))
-}
-
-/// Profit of a position at a mark; nothing for a flat one, `None` without a mark.
-pub(super) fn unrealised(position: &Position, mark: Px) -> Option<i128> {
-    if position.size.is_zero() {
-        return Some(-i128::from(position.cost.raw()));
-    }
-    (mark > Px::ZERO).then(|| value_of(mark, position.size) - i128::from(position.cost.raw()))
-}
-
-/// A fact no report asks more of than that it can be read.
-fn fit<T: zerocopy::TryFromBytes>(bytes: &[u8]) -> Option<Fact> {
-    read::<T>(bytes).map(|_| Fact::Other)
-}
-
-fn fact_of(entry: &Entry<'_>) -> Fact {
-    let bytes = entry.payload;
-    macro_rules! fact {
-        ($name:ident) => {
-            read(bytes).map(Fact::$name)
-        };
-    }
-    let Some(kind) = entry.kind else { return Fact::Other };
-    let fact = match kind {
-        Kind::Book => BookUpdate::read(bytes).map(|_| Fact::Book),
-        Kind::Trade => fact!(Trade),
-        Kind::Ticker => fact!(Ticker),
-        Kind::Health => fact!(Health),
-        Kind::VenueStatus => fact!(VenueStatus),
-        Kind::Ack => fact!(Ack),
-        Kind::OrderUpdate => fact!(Update),
-        Kind::Fill => fact!(Fill),
-        Kind::VenuePosition => fact!(Position),
-        Kind::Wallet => fact!(Wallet),
-        Kind::Link => fact!(Link),
-        Kind::Sent => fact!(Sent),
-        Kind::Reconciliation => fit::<Reconciliation>(bytes),
-        Kind::Difference => fact!(Difference),
-        Kind::Flow => fact!(Flow),
-        Kind::Standing => fact!(Standing),
-        Kind::Command => fact!(Command),
-        Kind::Document => read::<Document>(bytes).map(|part| Fact::Document(part.kind)),
-        Kind::Approved => fact!(Approved),
-        Kind::Refused => fact!(Refused),
-        Kind::NotSized => fact!(NotSized),
-        Kind::Trip => fact!(Trip),
-        Kind::Answer => fact!(Answer),
-        Kind::Fortune => fact!(Fortune),
-        Kind::Unwind => fit::<Unwind>(bytes),
-        Kind::Worth => fact!(Worth),
-        Kind::Start => fact!(Start),
-        Kind::Stop => fact!(Stop),
-        Kind::Instrument => read::<Instrument>(bytes).map(|_| Fact::Instrument),
-        Kind::Resumed => fit::<Resumed>(bytes),
-        Kind::Holding => fit::<Holding>(bytes),
-        Kind::Carried => fit::<Carried>(bytes),
-        _ => Some(Fact::Other),
-    };
-    fact.unwrap_or(Fact::Unreadable)
 }

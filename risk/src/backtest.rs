@@ -199,7 +199,7 @@ mod tests {
         }
         assert!((beyond_1(30.0) - 4.320_463_057_827_488e-8).abs() < 1e-16, "{}", beyond_1(30.0));
         assert!((beyond_2(CHI2_2) - 0.05).abs() < 1e-12);
-        assert!(beyond_1(f64::NAN).is_nan() && beyond_1(0.0) == 1.0 && beyond_1(1e9) == 0.0);
+        assert!(beyond_1(f64::NAN).is_nan() && (beyond_1(0.0) - 1.0).abs() < 1e-12 && beyond_1(1e9) < 1e-12);
     }
     use crate::var::tests::near;
 

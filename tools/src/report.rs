@@ -266,7 +266,7 @@ fn range(args: &Args, now: Wall) -> Result<Range> {
 fn anchors(args: &Args) -> Result<Vec<Checkpoint>> {
     let (Some(file), Some(key)) = (&args.anchors, &args.key) else { return Ok(Vec::new()) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(anchor::read(&text, &public(key)?).with_context(|| file.display().to_string())?)
+    anchor::read(&text, &public(key)?).with_context(|| file.display().to_string())
 }
 
 /// One pass over one journal, for every sheet that is made from it.

@@ -57,7 +57,7 @@ pub(super) fn page(sheet: &Sheet, heading: &Heading, reasons: &[String], tables:
     }
     figures(&mut out, &sheet.figures);
     for (title, svg) in &sheet.plots {
-        let _ = write!(out, "<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(title));
+        let _ = writeln!(out, "<figure><figcaption>{}</figcaption>{svg}</figure>", escaped(title));
     }
     checks(&mut out, &sheet.checks);
     for shown in tables {
@@ -71,10 +71,10 @@ pub(super) fn page(sheet: &Sheet, heading: &Heading, reasons: &[String], tables:
         out.push_str("</ul></section>\n");
     }
     journals(&mut out, heading);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "</main><footer>keel {} &middot; made from the journal alone: the same journal gives the same bytes; SHA-256 of \
-         this page stands in manifest.json</footer></body></html>\n",
+         this page stands in manifest.json</footer></body></html>",
         escaped(heading.build)
     );
     out
@@ -176,7 +176,7 @@ fn upright(out: &mut String, table: &Table, rows: &[Vec<Cell>]) {
         let _ = write!(out, "<tr><th title=\"{}\">{}</th>", escaped(column.meaning), escaped(&spaced(column.name)));
         rows.iter().filter_map(|row| row.get(at)).for_each(|cell| out.push_str(&shown(column, cell)));
         let unit = if column.unit == "#" { "" } else { column.unit };
-        let _ = write!(out, "<td class=dim>{}</td></tr>\n", escaped(unit));
+        let _ = writeln!(out, "<td class=dim>{}</td></tr>", escaped(unit));
     }
     out.push_str("</tbody></table></div>");
 }

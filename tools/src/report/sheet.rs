@@ -284,7 +284,7 @@ impl Sheet {
         spools: &[(Table, PathBuf)],
     ) -> Result<()> {
         let head = self.head_json(heading, reasons);
-        write!(out, "{{\n")?;
+        writeln!(out, "{{")?;
         for (name, value) in &head {
             writeln!(out, "{}: {value},", json!(name))?;
         }

@@ -70,7 +70,7 @@ pub fn conditional(hits: &[bool], p: f64) -> Option<f64> {
 /// Probability that a chi-square with one degree of freedom is larger: a likelihood ratio's p-value.
 #[must_use]
 pub fn beyond_1(ratio: f64) -> f64 {
-    if !(ratio > 0.0) {
+    if ratio.is_nan() || ratio <= 0.0 {
         return if ratio.is_nan() { f64::NAN } else { 1.0 };
     }
     // the upper incomplete gamma function of 1/2: a series below, a continued fraction (Lentz) above

@@ -100,7 +100,12 @@ impl Office {
     }
 
     fn verify(&self) -> Output {
-        keel(&["verify", stream::path(&self.data()).to_str().unwrap()])
+        assert!(keel(&["verify", stream::path(&self.data()).to_str().unwrap()]).status.success(), "the alerts");
+        keel(&["verify", self.cases().to_str().unwrap()])
+    }
+
+    fn cases(&self) -> PathBuf {
+        stream::path(&self.data()).join("cases")
     }
 }
 
@@ -286,15 +291,21 @@ fn what_was_changed_on_the_disk_is_named_and_nothing_goes_on() {
     office.alert(&spoofing(&[1]));
     office.does("", &["triage"]);
     office.does("ann", &["assign", "1", "ann", "--reason", "mine"]);
-    let dir = stream::path(&office.data());
+    let (above, dir) = (stream::path(&office.data()), office.cases());
+    // a node that raises alerts holds their journal all day: cases go on beside it
+    let holding = Stream::open(&office.data()).unwrap();
+    office.does("ann", &["note", "1", "--text", "while the node runs"]);
+    holding.finish().unwrap();
     let modes = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(modes(&dir), 0o700);
+    assert_eq!((modes(&above), modes(&dir)), (0o700, 0o700));
     for entry in std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         assert_eq!(modes(&entry), 0o600, "{}", entry.display());
     }
-    std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o750)).unwrap();
-    office.refused("ben", &["list"], "may be read by others");
-    std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
+    for place in [&above, &dir] {
+        std::fs::set_permissions(place, PermissionsExt::from_mode(0o750)).unwrap();
+        office.refused("ben", &["list"], "may be read by others");
+        std::fs::set_permissions(place, PermissionsExt::from_mode(0o700)).unwrap();
+    }
     assert!(office.verify().status.success());
     let mut segments: Vec<PathBuf> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.retain(|path| path.extension().is_some_and(|end| end == "keel"));
@@ -315,19 +326,18 @@ fn what_was_changed_on_the_disk_is_named_and_nothing_goes_on() {
     assert!(changed > 0);
     office.does("ben", &["list"]);
     // ship and retention keep their hands off it
-    let (place, data) = (dir.to_str().unwrap(), office.path("data"));
-    let output = keel(&["ship", "--once", "--loki", "http://127.0.0.1:9", place]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("is the compliance journal: it is never shipped"),
-        "{}",
-        text(&output.stderr)
-    );
+    let (place, data) = (above.to_str().unwrap(), office.path("data"));
+    for journal in [place, dir.to_str().unwrap()] {
+        let output = keel(&["ship", "--once", "--loki", "http://127.0.0.1:9", journal]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains("is the compliance journal: it is never shipped"), "{said}");
+    }
     let moved = office.path("moved");
-    std::fs::rename(&dir, &moved).unwrap();
+    std::fs::rename(&above, &moved).unwrap();
     let output = keel(&["ship", "--once", "--loki", "http://127.0.0.1:9", moved.to_str().unwrap()]);
     assert!(text(&output.stderr).contains("is the compliance journal"), "whatever it is called now");
-    std::fs::rename(&moved, &dir).unwrap();
+    std::fs::rename(&moved, &above).unwrap();
     let key = office.path("none");
     let args = ["retain", place, "--keep-years", "1", "--anchors", key.to_str().unwrap(), "--key", "x"];
     assert!(text(&keel(&args).stderr).contains("nothing of it is deleted by age"));

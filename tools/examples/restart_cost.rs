@@ -138,7 +138,6 @@ fn instruments() -> Instruments {
 fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
     let nowhere = || "wss://localhost:1".to_owned();
     Setup {
-        surveillance: None,
         venue: Venue {
             rest: "https://localhost:1".to_owned(),
             public: nowhere(),

@@ -7,7 +7,6 @@
 
 use crate::compliance::terms::Files;
 use crate::node::feed::Lines;
-use crate::node::money::Terms;
 use crate::node::plan::Plan;
 use crate::node::scout::Rounds;
 use anyhow::{Context, Result, bail, ensure};
@@ -15,13 +14,12 @@ use keel_core::ids::{MAX_INSTRUMENTS, Symbol};
 use keel_core::units::{Notional, parse_decimal};
 use keel_gateway::account::Policy;
 use keel_risk::consent::{Name, People};
-use keel_risk::kyc::KycPolicy;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use registry::{Kyc, Private};
+pub use registry::{Flows, Kyc, Private};
 
 mod registry;
 
@@ -62,31 +60,15 @@ pub struct Config {
     /// What the account must be before an order may leave.
     #[serde(default)]
     pub account: Account,
-    /// Surveillance; without this section none runs.
-    pub surveillance: Option<Surveillance>,
     /// How money and the account are watched.
     #[serde(default)]
     pub flows: Flows,
     /// Who the account belongs to, and what it has to be.
     pub kyc: Option<Kyc>,
+    /// Surveillance; without this section none runs.
+    pub surveillance: Option<Surveillance>,
     /// The second process, which cancels everything when this one falls silent.
     pub deadman: Option<Deadman>,
-}
-
-/// How money and the account are watched.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Flows {
-    /// Seconds between two polls of each of the venue's lists of money, and of the account and its key.
-    pub poll_seconds: u64,
-    /// Days the first run reads back.
-    pub lookback_days: u64,
-}
-
-impl Default for Flows {
-    fn default() -> Self {
-        Self { poll_seconds: 2, lookback_days: 7 }
-    }
 }
 
 /// What value at risk is taken over.
@@ -431,27 +413,10 @@ impl Config {
             within("deadman.silence_ms", deadman.silence_ms, 200, 60_000, "ms")?;
             usdt("deadman.slice_usdt", deadman.slice_usdt, 1_000_000_000)?;
         }
-        within("flows.poll_seconds", self.flows.poll_seconds, 1, 60, "s")?;
-        within("flows.lookback_days", self.flows.lookback_days, 0, 180, "days")?;
+        self.flows.check()?;
         self.policy()?;
         self.plan()?;
         self.symbols().map(|_| ())
-    }
-
-    /// What the account has to be; `None` without a registry.
-    pub fn policy(&self) -> Result<Option<KycPolicy>> {
-        let uid = self.account.user.map_or_else(String::new, |user| user.to_string());
-        self.kyc.as_ref().map(|kyc| kyc.policy(uid)).transpose()
-    }
-
-    /// What the teller goes by.
-    pub fn terms(&self) -> Result<Terms> {
-        Ok(Terms {
-            every: self.flows.poll_seconds * 1_000_000_000,
-            lookback: self.flows.lookback_days * 86_400_000_000_000,
-            policy: self.policy()?,
-            evidence: self.kyc.as_ref().map_or_else(|| Ok(Vec::new()), Kyc::documents)?,
-        })
     }
 
     /// Those who may release the brake and change the limits.

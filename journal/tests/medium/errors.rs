@@ -42,7 +42,8 @@ const CASES: &[Case] = &[
 fn fault(ground: Ground, disk: &[u8], habit: Habit, case: &Case, luck: &mut Luck) -> (Said, u64) {
     let mut stage = Stage::new(ground, disk);
     let mut writing = Writing::start(habit, &stage.journal(), luck.0);
-    std::thread::sleep(Duration::from_millis(80) + Duration::from_micros(luck.below(150_000) as u64));
+    writing.begun();
+    std::thread::sleep(Duration::from_millis(30) + Duration::from_micros(luck.below(150_000) as u64));
     stage.medium.feel(case.mood);
     // the writer ends by itself; then the medium is well again, and it is asked once more
     writing.ended();

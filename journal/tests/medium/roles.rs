@@ -221,6 +221,7 @@ pub struct Writing {
     pub child: Child,
     pub stdin: ChildStdin,
     ears: std::thread::JoinHandle<Said>,
+    begin: Receiver<()>,
     end: Receiver<()>,
 }
 
@@ -228,12 +229,15 @@ impl Writing {
     pub fn start(habit: Habit, dir: &Path, seed: u64) -> Self {
         let mut child = start(&format!("{habit:?}"), dir, seed);
         let (stdin, mut out) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let (ended, end) = std::sync::mpsc::channel();
+        let ((begun, begin), (ended, end)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
         let ears = std::thread::spawn(move || {
             let (mut said, mut line) = (Said::default(), String::new());
             while out.read_line(&mut line).is_ok_and(|read| read > 0) {
                 if let Some(whole) = line.strip_suffix('\n') {
                     said.hear(whole);
+                    if whole.starts_with("head ") {
+                        let _ = begun.send(());
+                    }
                     if whole.starts_with("ended ") {
                         let _ = ended.send(());
                     }
@@ -242,7 +246,12 @@ impl Writing {
             }
             said
         });
-        Self { child, stdin, ears, end }
+        Self { child, stdin, ears, begin, end }
+    }
+
+    /// Waits until it has written something, or is gone.
+    pub fn begun(&self) {
+        let _ = self.begin.recv();
     }
 
     /// Waits until it takes nothing more, or is gone.

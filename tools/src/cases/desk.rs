@@ -1,4 +1,9 @@
-//! The compliance journal, as those who work on cases use it: read whole, judged, and one step appended.
+//! The journals of compliance, as those who work on cases use them: read whole, judged, and one step appended.
+//!
+//! ```text
+//!   DATA/compliance/...         alerts: a running node holds it, so nobody else can write there
+//!   DATA/compliance/cases/...   what people do about them: this program alone, for a moment at a time
+//! ```
 //!
 //! In: the data directory, documents. Out: the ledger; records. Never: a step appended to a journal that others may read,
 //! or that does not hold from its first record on.
@@ -7,7 +12,7 @@ use crate::compliance::stream::{self, Stream};
 use crate::node::clock::system_wall;
 use crate::node::thread::nap;
 use anyhow::{Context, Result, bail, ensure};
-use keel_core::event::{Document, DocumentKind};
+use keel_core::event::{Document, DocumentKind, Kind, Record};
 use keel_core::ids::{Seq, Text};
 use keel_core::units::{Mono, Now, Wall};
 use keel_journal::Reader;
@@ -38,18 +43,22 @@ pub(super) struct Desk {
 impl Desk {
     /// Reads it from its first record on.
     pub(super) fn open(data: &Path) -> Result<Self> {
-        let dir = stream::path(data);
-        let open =
-            fs::metadata(&dir).with_context(|| format!("there is no compliance journal at {}", dir.display()))?;
-        let mode = open.permissions().mode() & 0o777;
-        ensure!(mode & 0o077 == 0, "{} may be read by others ({mode:o}): chmod 700 it", dir.display());
+        is_private(&stream::path(data))?;
         let mut desk = Self { data: data.to_path_buf(), ledger: Ledger::default(), records: 0 };
+        for filed in stream::alerts(data)? {
+            desk.ledger.take(filed.seq.0, Some(Kind::Alert), filed.alert.bytes())?;
+        }
+        let dir = cases(data);
+        if !dir.exists() {
+            return Ok(desk);
+        }
+        is_private(&dir)?;
         let mut reader = Reader::open(&dir).with_context(|| dir.display().to_string())?;
         while let Some(entry) = reader.poll().with_context(|| dir.display().to_string())? {
             ensure!(entry.seq.0 == desk.records + 1, "{} begins with record {}", dir.display(), entry.seq.0);
             desk.records = entry.seq.0;
             let taken = desk.ledger.take(entry.seq.0, entry.kind, entry.payload);
-            taken.with_context(|| format!("record {} of the compliance journal does not hold", entry.seq.0))?;
+            taken.with_context(|| format!("record {} of {} does not hold", entry.seq.0, dir.display()))?;
         }
         Ok(desk)
     }
@@ -95,6 +104,18 @@ impl Desk {
     }
 }
 
+/// The journal of what people do.
+pub(super) fn cases(data: &Path) -> PathBuf {
+    stream::path(data).join("cases")
+}
+
+fn is_private(dir: &Path) -> Result<()> {
+    let open = fs::metadata(dir).with_context(|| format!("there is no compliance journal at {}", dir.display()))?;
+    let mode = open.permissions().mode() & 0o777;
+    ensure!(mode & 0o077 == 0, "{} may be read by others ({mode:o}): chmod 700 it", dir.display());
+    Ok(())
+}
+
 /// Where files that are evidence are kept.
 pub(super) fn evidence(data: &Path) -> PathBuf {
     stream::path(data).join("evidence")
@@ -132,12 +153,12 @@ fn now() -> Now {
 /// The writing side; another writer is waited for.
 fn writing(data: &Path) -> Result<Stream> {
     for _ in 0..PATIENCE {
-        match Stream::open(data) {
+        match Stream::open_dir(cases(data)) {
             Err(why) if why.to_string().contains("another process") => nap(PAUSE),
             other => return other,
         }
     }
-    bail!("another process keeps writing to the compliance journal: nothing was written")
+    bail!("another process keeps writing to {}: nothing was written", cases(data).display())
 }
 
 fn put_document(stream: &mut Stream, kind: DocumentKind, text: &[u8]) -> Result<()> {
@@ -167,6 +188,7 @@ pub(super) fn take(data: &Path, document: &[u8]) -> Result<()> {
 
 /// Puts roles in force.
 pub(super) fn adopt(data: &Path, document: &[u8]) -> Result<()> {
+    make_private(&stream::path(data))?;
     let mut stream = writing(data)?;
     let roles = Desk::open(data)?.ledger.adopted(document)?;
     put_document(&mut stream, DocumentKind::Roles, document)?;

@@ -57,7 +57,7 @@ pub(super) fn run(desk: &Desk, id: u64, out: &Path) -> Result<()> {
         "schema": SCHEMA,
         "case": show::as_value(&desk.ledger, case),
         "trading_journal": behind.journal,
-        "compliance_journal": { "records": desk.records, "root_sha256": root },
+        "journal_of_cases": { "records": desk.records, "root_sha256": root },
         "records": behind.rows,
         "missing_records": behind.missing,
         "market_context": behind.context,
@@ -99,7 +99,7 @@ fn files(desk: &Desk, case: &Case) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn digest_of_compliance(desk: &Desk) -> Result<Option<String>> {
-    let dir = crate::compliance::stream::path(&desk.data);
+    let dir = super::desk::cases(&desk.data);
     let fits = desk.records <= MAX_LEAVES;
     Ok(if fits { Some(hex(&Inclusion::read(&dir, desk.records)?.root())) } else { None })
 }

@@ -1,6 +1,6 @@
 //! `keel cases`: what people make of the alerts of surveillance, from the first look to the report an authority gets.
 //!
-//! In: the compliance journal beside the trading journal, a person's key, what they say. Out: one signed step more, or a
+//! In: the alerts and the journal of cases beside the trading journal, a person's key, what they say. Out: one signed step more, or a
 //! sentence why not; lists and pages for those who hold a role; a report with its evidence. Never: a step without a
 //! signature, a case shown to somebody without a role, a name or an address in a log.
 //!

@@ -119,7 +119,11 @@ impl std::fmt::Debug for Stream {
 impl Stream {
     /// Opens the compliance journal beside the trading journal in `data`, or begins one.
     pub fn open(data: &Path) -> Result<Self> {
-        let dir = path(data);
+        Self::open_dir(path(data))
+    }
+
+    /// Opens a journal of its kind in this directory, or begins one; the directory above it is there.
+    pub fn open_dir(dir: PathBuf) -> Result<Self> {
         match DirBuilder::new().mode(0o700).recursive(false).create(&dir) {
             Err(why) if why.kind() != ErrorKind::AlreadyExists => {
                 return Err(why).with_context(|| format!("making {}", dir.display()));

@@ -3,7 +3,8 @@
 //! In: the section `[kyc]`. Out: a [`KycPolicy`] without anything personal in it, the evidence to look after, and rows for
 //! `keel kyc show`. Never: a name, a reference or an address in a log: what is personal prints as nothing.
 
-use crate::node::money::Evidence;
+use super::{Config, within};
+use crate::node::money::{Evidence, Terms};
 use anyhow::{Context, Result, bail, ensure};
 use keel_core::event::Standing;
 use keel_core::units::Wall;
@@ -12,6 +13,47 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// How money and the account are watched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flows {
+    /// Seconds between two polls of each of the venue's lists of money, and of the account and its key.
+    pub poll_seconds: u64,
+    /// Days the first run reads back.
+    pub lookback_days: u64,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self { poll_seconds: 2, lookback_days: 7 }
+    }
+}
+
+impl Flows {
+    pub(super) fn check(&self) -> Result<()> {
+        within("flows.poll_seconds", self.poll_seconds, 1, 60, "s")?;
+        within("flows.lookback_days", self.lookback_days, 0, 180, "days")
+    }
+}
+
+impl Config {
+    /// What the account has to be; `None` without a registry.
+    pub fn policy(&self) -> Result<Option<KycPolicy>> {
+        let uid = self.account.user.map_or_else(String::new, |user| user.to_string());
+        self.kyc.as_ref().map(|kyc| kyc.policy(uid)).transpose()
+    }
+
+    /// What the teller goes by.
+    pub fn terms(&self) -> Result<Terms> {
+        Ok(Terms {
+            every: self.flows.poll_seconds * 1_000_000_000,
+            lookback: self.flows.lookback_days * 86_400_000_000_000,
+            policy: self.policy()?,
+            evidence: self.kyc.as_ref().map_or_else(|| Ok(Vec::new()), Kyc::documents)?,
+        })
+    }
+}
 
 /// A text that is nobody else's business.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]

@@ -316,6 +316,8 @@ impl Teller {
             }
             return Ok(list.pause());
         }
+        // the venue lists the newest first, also of those of one moment
+        window.rows.reverse();
         window.rows.sort_by_key(|flow| flow.ts);
         for flow in window.rows {
             if self.known.take(&flow) {

@@ -143,6 +143,7 @@ mod tests {
         for nanos in [150, 1_500, 1_500, 90_000] {
             meter.record(nanos);
         }
+        meter.settle();
         let exporter = Exporter::new(Arc::clone(&board), Arc::clone(&hops));
         let first = Page::read(&exporter.render());
         let at: SocketAddr = "127.0.0.1:9464".parse().unwrap();
@@ -161,6 +162,7 @@ mod tests {
         // the second look is about what happened since the first
         board.set(Cell::Approved, 27);
         meter.record(300);
+        meter.settle();
         let second = Page::read(&exporter.render());
         let lines: Vec<String> = squeezed(&frame(at, &second, None, Some((&first, 2.0))));
         for line in ["decide 1 500 ns 500 ns 500 ns", "engine_approved_total 27 10 a second"] {

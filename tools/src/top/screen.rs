@@ -92,7 +92,7 @@ impl Screen {
             Constraint::Length(1),
             Constraint::Length(7),
             Constraint::Min(5),
-            Constraint::Length(13),
+            Constraint::Length(14),
             Constraint::Length(1),
         ])
         .areas(frame.area());

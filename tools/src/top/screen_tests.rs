@@ -31,6 +31,7 @@ fn recorded(positions: &[(&str, i64)]) -> String {
     }
     let mut meter = Meter::new(Hop::Decide, &hops);
     [150, 1_500, 1_500, 90_000].into_iter().for_each(|nanos| meter.record(nanos));
+    meter.settle();
     Exporter::new(board, hops).render()
 }
 
@@ -78,6 +79,7 @@ fn a_recorded_page_is_drawn() {
         "account equity 10000.00, drawdown 0.00, initial margin 0.00, maintenance 0.00 USDT; 4 orders open",
         "BTCUSDT -9 0.00 0.00 STALE 0 ns 0 ns 12.5 %",
         "decide 4 2 us 100 us 100 us",
+        "wire_to_wire 0 - - -",
         "3 instruments, by name",
         "q quit up, down choose s sort by r reverse",
     ] {

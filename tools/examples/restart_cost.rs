@@ -166,6 +166,7 @@ fn setup(dir: &Path, clock: &Arc<Virtual>) -> Setup {
         disconnect: None,
         beat: None,
         terms: None,
+        surveillance: None,
         config: [0; 32],
     }
 }

@@ -164,7 +164,7 @@ impl Trail {
                 } else {
                     format!("{:?} {:?}", sent.op, sent.outcome)
                 },
-                ticks: Some(sent.ticks),
+                ticks: Some(sent.took),
                 to_sent: if sent.op == Op::New {
                     micros(sent.at, life(&sent.client).map(|life| life.mono))
                 } else {

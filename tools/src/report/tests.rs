@@ -136,7 +136,7 @@ impl Journal {
 
     fn sent(&mut self, client: ClientId) {
         let at = self.mono();
-        self.put(&Sent { client, at, ticks: 40, op: Op::New, outcome: SentOutcome::Wire, ..Sent::default() });
+        self.put(&Sent { client, at, took: 40, op: Op::New, outcome: SentOutcome::Wire, ..Sent::default() });
     }
 
     fn ack(&mut self, client: ClientId) {

@@ -436,7 +436,7 @@ impl World {
 
     fn sent(&mut self, sent: &Sent) {
         if let Some(life) = self.orders.get_mut(&sent.client).filter(|_| sent.op == Op::New) {
-            (life.sent, life.ticks, life.outcome) = (Some(sent.at), sent.ticks, Some(sent.outcome));
+            (life.sent, life.ticks, life.outcome) = (Some(sent.at), sent.took, Some(sent.outcome));
             if life.is_over() {
                 self.open.remove(&sent.client);
             }

@@ -362,6 +362,7 @@ fn doubts(world: &World, reached: bool) -> Vec<String> {
     }
     say(world.unreadable > 0, format!("{} records fit no layout this version knows", world.unreadable));
     say(world.strange > 0, format!("{} records are of kinds this version does not know", world.strange));
+    say(world.unrecorded > 0, format!("{} facts and decisions were not taken by the journal", world.unrecorded));
     say(world.overflow, "a sum did not fit its numbers".to_owned());
     reasons
 }

@@ -357,8 +357,8 @@ impl Cost {
         if let Some(micros) = to_ack {
             self.to_ack.push(float(i128::from(micros) * i128::from(SCALE)) / 1000.0);
         }
-        if life.outcome == Some(SentOutcome::Wire) {
-            self.to_wire.push(float(i128::from(life.ticks) * i128::from(SCALE)) / 1000.0);
+        if life.outcome == Some(SentOutcome::Wire) && life.took != 0 {
+            self.to_wire.push(float(i128::from(life.took) * i128::from(SCALE)) / 1000.0);
         }
         let market = life.end_volume.saturating_sub(life.volume);
         let share =
@@ -503,12 +503,7 @@ impl Cost {
                 &self.tens,
             ),
             ("Latency: order on the wire to the venue's acknowledgement", "milliseconds", "orders", &self.to_ack),
-            (
-                "Latency: cause on the socket to order on the socket",
-                "thousands of stopwatch ticks of the host",
-                "orders",
-                &self.to_wire,
-            ),
+            ("Latency: cause on the socket to order on the socket", "microseconds", "orders", &self.to_wire),
         ];
         for (title, x, y, sample) in pictures {
             let mut bars = histogram(sample.values(), 40);

@@ -52,11 +52,10 @@ const EVENTS: [Column; 36] = [
     col("md_seq", Sort::Int, "#", "Cross sequence of the last market fact of the instrument"),
     col("md_age_us", Sort::Int, "us", "Age of the market data the decision used"),
     col(
-        "tick_to_wire_ticks",
+        "tick_to_wire_ns",
         Sort::Int,
-        "ticks",
-        "Stopwatch of the host: from the socket that brought the cause to the socket \
-         that took the order",
+        "ns",
+        "From the socket that brought the cause to the socket that took the order; NULL when nothing caused it",
     ),
     col("decision_to_sent_us", Sort::Int, "us", "Monotonic clock: from the decision to the wire"),
     col("sent_to_ack_us", Sort::Int, "us", "Monotonic clock: from the wire to the venue's first answer"),
@@ -108,7 +107,7 @@ struct Event {
     decision: Option<u64>,
     limits: Option<u32>,
     age: Option<u64>,
-    ticks: Option<u64>,
+    took: Option<u64>,
     to_sent: Option<u64>,
     to_ack: Option<u64>,
     ts: Cell,
@@ -164,7 +163,7 @@ impl Trail {
                 } else {
                     format!("{:?} {:?}", sent.op, sent.outcome)
                 },
-                ticks: Some(sent.took),
+                took: Some(sent.took).filter(|took| *took != 0),
                 to_sent: if sent.op == Op::New {
                     micros(sent.at, life(&sent.client).map(|life| life.mono))
                 } else {
@@ -295,7 +294,7 @@ impl Trail {
                 event.limits.into(),
                 seat.map(|seat| seat.market_seq).into(),
                 event.age.into(),
-                event.ticks.into(),
+                event.took.into(),
                 event.to_sent.into(),
                 event.to_ack.into(),
                 event.ts,

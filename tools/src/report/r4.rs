@@ -35,7 +35,7 @@ const CHANGES: [Column; 14] = [
         "outcome",
         Sort::Text,
         "",
-        "IN FORCE, REFUSED, or AT START: the configuration of a new run differs from the run before",
+        "IN FORCE, REFUSED, AT START: the configuration of a new run differs from what was in force; TAKEN OVER: what people signed in an earlier run is in force again",
     ),
     col("limit", Sort::Text, "", "Name of the limit; NULL for a request that was refused before it could be read"),
     col("scope", Sort::Text, "", "What it holds for"),
@@ -88,6 +88,9 @@ impl Fold for Register {
         if turn.phase == Phase::After {
             return Ok(());
         }
+        if let Some((DocumentKind::Adopted, text, _)) = &turn.document {
+            return self.adopted(turn, text, out);
+        }
         if let Some((DocumentKind::Limits, text, opening)) = &turn.document {
             let author = read::<Document>(turn.entry.payload).map(|part| part.author.to_string()).unwrap_or_default();
             return if *opening { self.opened(turn, text, author, out) } else { self.asked(text, author) };
@@ -138,6 +141,21 @@ impl Register {
         };
         let asked = Asked { limits: None, author, signers: Vec::new(), digest: sha256(text) };
         self.becomes(turn, limits, &asked, "AT START", out)
+    }
+
+    /// A run takes over what people signed in an earlier one: it stays in force, whatever the configuration says.
+    fn adopted(&mut self, turn: &Turn<'_>, text: &[u8], out: &mut Sheet) -> Result<()> {
+        self.asked(text, "node".to_owned())?;
+        match self.asked.take() {
+            Some(Asked { limits: Some(limits), author, signers, digest }) => {
+                let asked = Asked { limits: None, author, signers, digest };
+                self.becomes(turn, limits, &asked, "TAKEN OVER", out)
+            }
+            _ => {
+                out.incomplete(format!("record {}: limits taken over that this version cannot read", turn.entry.seq.0));
+                Ok(())
+            }
+        }
     }
 
     fn asked(&mut self, text: &[u8], author: String) -> Result<()> {

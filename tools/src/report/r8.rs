@@ -112,7 +112,10 @@ impl Fold for Brake {
                 (signed.iter().map(|one| one.name.to_string()).collect(), arm.reason)
             });
         }
+        // where the brake stood when a run began is written down again: nothing moved
+        let again = turn.entry.cause == world.start_seq;
         match turn.fact {
+            Fact::Trip(_) if again => {}
             Fact::Trip(trip) if trip.after > trip.before && turn.phase == Phase::Within => {
                 self.tripped(world, turn, trip)
             }

@@ -9,6 +9,11 @@ use keel_core::position::Position;
 use keel_core::units::{Mono, Notional, Px, Qty, Wall};
 use keel_journal::Entry;
 
+/// Nanoseconds after the range that are still looked at: the longest markout.
+pub(super) const TAIL: u64 = 300_000_000_000;
+/// Nanoseconds of a day.
+pub(super) const DAY: u64 = 86_400_000_000_000;
+
 /// Where a record stands to the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -87,7 +92,8 @@ pub(super) struct Life {
     /// Volume of the market then.
     pub volume: i128,
     pub sent: Option<Mono>,
-    pub ticks: u64,
+    /// Nanoseconds from the socket that brought the cause to the one that took it.
+    pub took: u64,
     pub outcome: Option<SentOutcome>,
     pub acked: Option<Mono>,
     pub ack_mid: Option<Px>,
@@ -120,7 +126,7 @@ impl Life {
             arrival: None,
             volume: 0,
             sent: None,
-            ticks: 0,
+            took: 0,
             outcome: None,
             acked: None,
             ack_mid: None,
@@ -164,6 +170,8 @@ pub(super) struct Cash {
     /// Venue's word less our count, at the end: the last of the range, or zero as soon as a later wallet agrees.
     pub gap: Option<i128>,
     pub settled: bool,
+    /// When the first wallet came: our count begins there.
+    pub since: Wall,
     /// The venue's word that became ours in the range, explained by nothing.
     pub unexplained: i128,
     /// Money that came in less money that went out in the range, by the flows.

@@ -136,7 +136,7 @@ impl Journal {
 
     fn sent(&mut self, client: ClientId) {
         let at = self.mono();
-        self.put(&Sent { client, at, took: 40, op: Op::New, outcome: SentOutcome::Wire, ..Sent::default() });
+        self.put(&Sent { client, at, took: 40_000, op: Op::New, outcome: SentOutcome::Wire, ..Sent::default() });
     }
 
     fn ack(&mut self, client: ClientId) {
@@ -522,7 +522,7 @@ fn of_entry(entry: &Entry<'_>) -> (usize, Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Any bytes in any record, and sound records with any byte of them changed, end in reports, never in a panic.
     #[test]

@@ -12,7 +12,7 @@ use super::cell::Cell;
 pub(super) use super::reading::Fact;
 use super::reading::fact_of;
 use super::state::middle;
-pub(super) use super::state::{Cash, Life, Phase, Range, Seat, Tally, is_transfer, unrealised, value_of};
+pub(super) use super::state::{Cash, DAY, Life, Phase, Range, Seat, TAIL, Tally, is_transfer, unrealised, value_of};
 use anyhow::Result;
 use keel_core::desk::Desk;
 use keel_core::event::{
@@ -34,11 +34,6 @@ pub(super) const MAX_ORDERS: usize = 200_000;
 pub(super) const MAX_SEEN: usize = 262_144;
 /// Symbols of one journal.
 pub(super) const MAX_SEATS: usize = 512;
-/// Nanoseconds after the range that are still looked at: the longest markout.
-pub(super) const TAIL: u64 = 300_000_000_000;
-/// Nanoseconds of a day.
-pub(super) const DAY: u64 = 86_400_000_000_000;
-
 /// A fill counted for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
@@ -106,6 +101,8 @@ pub(super) struct World {
     pub name: String,
     /// It is one of several.
     pub several: bool,
+    /// Facts and decisions a journal of the range did not take.
+    pub unrecorded: u64,
     /// Runs that ended, or lie, in the range without a last record.
     pub unclean: Vec<u32>,
     rows: Vec<Instrument>,
@@ -148,6 +145,7 @@ impl World {
             began: Wall::default(),
             name: String::new(),
             several,
+            unrecorded: 0,
             unclean: Vec::new(),
             rows: Vec::new(),
             ids: vec![None; MAX_INSTRUMENTS],
@@ -228,6 +226,9 @@ impl World {
         self.unreadable += u64::from(matches!(fact, Fact::Unreadable));
         self.strange += u64::from(entry.kind.is_none());
         (self.stopped, self.last_wall) = (matches!(fact, Fact::Stop(_)), entry.wall);
+        if let (Fact::Stop(stop), true) = (fact, phase == Phase::Within) {
+            self.unrecorded += u64::from(stop.unrecorded);
+        }
         let mut turn =
             Turn { entry, phase, fact, counted: None, moved: None, forgotten: None, document: None, leaf, chain };
         self.apply(&mut turn);
@@ -436,7 +437,7 @@ impl World {
 
     fn sent(&mut self, sent: &Sent) {
         if let Some(life) = self.orders.get_mut(&sent.client).filter(|_| sent.op == Op::New) {
-            (life.sent, life.ticks, life.outcome) = (Some(sent.at), sent.took, Some(sent.outcome));
+            (life.sent, life.took, life.outcome) = (Some(sent.at), sent.took, Some(sent.outcome));
             if life.is_over() {
                 self.open.remove(&sent.client);
             }
@@ -520,7 +521,7 @@ impl World {
     fn wallet(&mut self, wallet: &Wallet, at: Wall, phase: Phase) {
         let theirs = i128::from(wallet.balance.raw());
         if self.cash.ours.is_none() {
-            self.cash.ours = Some(theirs);
+            (self.cash.ours, self.cash.since) = (Some(theirs), at);
             if phase == Phase::Within {
                 (self.cash.opening, self.cash.begun) = (Some(theirs), true);
             }
@@ -570,7 +571,8 @@ impl World {
     }
 
     fn flow(&mut self, flow: &Flow, phase: Phase) {
-        if flow.state != FlowState::Done || !is_transfer(flow.kind) || flow.coin.as_str() != "USDT" {
+        let early = flow.ts < self.cash.since;
+        if flow.state != FlowState::Done || !flow.moves_cash() || flow.coin.as_str() != "USDT" || early {
             return;
         }
         let amount = i128::from(flow.amount.raw()) - i128::from(flow.fee.raw());

@@ -12,6 +12,8 @@
 //! Never: an allocation, a clock, a float deciding about money; an order that passes because something was missing; an
 //! order that shrinks risk held back by a limit it cannot worsen.
 
+mod readings;
+
 use crate::brake::{Brake, Reason, Scope, Standing, State};
 use crate::checks::Question;
 use crate::decision::{Approved, Decision, Refused};
@@ -26,7 +28,7 @@ use crate::petition;
 use crate::refusal::Refusal;
 use crate::traffic::{Bucket, Recent, Window};
 use crate::trips::{Cause, Level, Readings, Trips};
-use crate::var::{Measured, Outcomes, Scenarios, Shock, TAIL_POINTS, tail_count};
+use crate::var::{Measured, Outcomes, Scenarios, TAIL_POINTS, tail_count};
 use crate::vigil::{Vigil, Work};
 use crate::watch::{Market, Venue, millis};
 use keel_core::desk::Desk;
@@ -40,13 +42,6 @@ use keel_core::orders::Change;
 use keel_core::permit::{self, Context};
 use keel_core::position::Position;
 use keel_core::units::{Mono, Notional, Now, Px, Qty};
-
-/// A loss in basis points of its limit; a loss that is no number is all of it and more.
-#[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
-fn share(loss: f64, limit: Notional) -> i64 {
-    let share = loss / limit.to_f64() * 1e4;
-    if share.is_nan() { i64::MAX } else { share as i64 }
-}
 
 /// Largest accepted drift of the incremental sums, as a share of the gross value of the book.
 pub const MAX_DRIFT: f64 = 1e-6;
@@ -317,40 +312,6 @@ impl Gate {
         self.look(now);
     }
 
-    fn look(&mut self, now: Now) {
-        // before the first wallet nothing is a share of anything, and what earlier runs earned is not lost or won now
-        if self.wallet.is_none() {
-            return;
-        }
-        let profit = self.profit();
-        self.trips.look(now, profit, &self.limits.trips, self.readings);
-        let (level, cause) = self.trips.worst();
-        self.brake.hold(level.state(), cause.map_or(Reason::Recovered, Cause::reason));
-    }
-
-    /// Our positions beside the venue's.
-    fn compare(&mut self, now: Now) {
-        let pairs = self.markets.iter_mut().zip(self.exposure.holdings());
-        self.venue.mismatch = pairs.fold(false, |any, (market, ours)| market.compare(now.mono, ours.position) || any);
-    }
-
-    /// The slow measures, once an interval.
-    fn read(&mut self) {
-        let of =
-            |part: i128, whole: i128| (whole > 0).then(|| i64::try_from(part * 10_000 / whole).unwrap_or(i64::MAX));
-        let limit = self.limits.tail;
-        let risk = limit.and_then(|tail| Some((self.outcomes.as_mut()?.worst_risk(tail.tail)?, tail)));
-        self.readings.value_at_risk =
-            risk.map(|(risk, tail)| share(risk.var, tail.max_loss).max(share(risk.es, tail.max_shortfall)));
-        let still = Shock { instrument: InstrumentId(0), value: 0.0, cost: 0.0 };
-        let stress = self.stress.worst_loss(still);
-        self.readings.stress = Some(share(stress, self.limits.max_stress));
-        self.measured = Measured { risk: risk.map(|(risk, _)| risk), stress: Some(stress) };
-        let wallet = self.wallet.map(|wallet| (wallet.maintenance_margin.raw(), wallet.equity.raw()));
-        // equity that is gone is all margin, not none
-        self.readings.margin = wallet.map(|(margin, equity)| of(margin.into(), equity.into()).unwrap_or(i64::MAX));
-    }
-
     fn revalue(&mut self, id: InstrumentId) {
         let Some(holding) = self.exposure.holding(id) else { return };
         let legs = holding.legs();
@@ -406,19 +367,6 @@ impl Gate {
         }
         if let Some(flow) = self.flows.get_mut(order.instrument.index()) {
             flow.advance(now.mono);
-        }
-    }
-
-    /// What the brake watches beyond money: read at each beat.
-    fn keep_vigil(&mut self, now: Now) {
-        self.readings.clock = self.vigil.clock(now.mono);
-        self.readings.rejects = Some(self.vigil.rejects(now.mono));
-        self.readings.runaway = Some(self.vigil.runaway(now.mono, self.limits.message_rate));
-        let ratios = self.strategies.iter_mut().map(|conduct| conduct.work.ratio_at(now.mono));
-        self.readings.order_to_trade = ratios.max().map(i64::from);
-        let ladder = *self.limits.trips.of(Cause::Staleness);
-        for (id, market) in (0..).map(InstrumentId).zip(&mut self.markets) {
-            self.brake.hold_instrument(id, market.staleness(now.mono, &ladder));
         }
     }
 

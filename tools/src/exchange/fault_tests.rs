@@ -333,6 +333,18 @@ fn accounts_are_administered(c: &mut Client) {
     c.command("deposit key=new-key amount=70.5");
     c.command("withdraw key=new-key amount=20");
     assert_eq!(read(c, "account/wallet-balance", "accountType=UNIFIED")["list"][0]["totalEquity"], "550.5");
+    let cash = |c: &Client| read(c, "account/wallet-balance", "accountType=UNIFIED")["list"][0]["totalEquity"].clone();
+    c.command("deposit key=new-key amount=10 chain=ETH from=0xabc address=0xdef tx=0x1 state=pending");
+    assert_eq!(cash(c), "550.5", "not there yet");
+    c.command("settle key=new-key to=done");
+    assert_eq!(cash(c), "560.5");
+    c.command("transfer key=new-key amount=10 to=FUND");
+    assert_eq!(cash(c), "550.5");
+    c.command("send key=new-key to=demo-key amount=20");
+    c.command("convert key=new-key from=USDT amount=60 to=BTC got=0.001");
+    assert_eq!(cash(c), "470.5");
+    c.command("address key=new-key address=bc1q coin=BTC chain=BTC remark=cold");
+    assert_eq!(read(c, "asset/withdraw/query-address", "")["rows"][0]["address"], "bc1q");
     c.command("fees key=new-key taker=0.0004 maker=-0.0001");
     assert_eq!(read(c, "account/fee-rate", "category=linear&symbol=BTCUSDT")["list"][0]["makerFeeRate"], "-0.0001");
     c.command("kyc key=new-key level=LEVEL_2");

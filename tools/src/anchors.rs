@@ -169,6 +169,8 @@ mod stores {
         while let Some((_, text)) = pages.next()? {
             notes.push(text);
         }
+        // signed twice is kept twice
+        notes.dedup();
         Ok(notes)
     }
 }

@@ -79,6 +79,9 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// Nanoseconds between the first and the last line of one request of repairs.
+const SPAN: u64 = 600_000_000_000;
+
 /// Compares, sends what is missing, reports on standard output.
 pub fn run(pusher: &Pusher, json: bool) -> Result<()> {
     let cursor = pusher.cursor()?;
@@ -119,7 +122,7 @@ pub fn run(pusher: &Pusher, json: bool) -> Result<()> {
         }
     }
     let lost = missing.len();
-    let repaired = missing.chunks(super::loki::LINES).map(|late| repair(pusher, late)).sum::<Result<usize>>()?;
+    let repaired = spans(&missing).map(|late| repair(pusher, late)).sum::<Result<usize>>()?;
     let right = changed == 0 && extra == 0 && repaired == lost;
     let (first, last) = (first.unwrap_or(0), cursor.saved.seq);
     if json {
@@ -152,6 +155,19 @@ fn quarantined(pusher: &Pusher) -> Result<BTreeSet<u64>> {
     };
     let seq = |line: &str| serde_json::from_str::<Value>(line).ok()?["seq"].as_u64();
     Ok(text.lines().filter_map(seq).collect())
+}
+
+/// Lines that may share a request of repairs. Loki takes no line that lies further behind the newest of its stream than half
+/// the age of a chunk, an hour by default: within a span much shorter than that, a line it took once it takes again.
+fn spans(lines: &[Line]) -> impl Iterator<Item = &[Line]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let first = rest.first()?.wall;
+        let near = rest.iter().take(super::loki::LINES).take_while(|line| line.wall - first <= SPAN).count();
+        let (span, later) = rest.split_at(near);
+        rest = later;
+        Some(span)
+    })
 }
 
 fn repair(pusher: &Pusher, late: &[Line]) -> Result<usize> {

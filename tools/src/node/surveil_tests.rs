@@ -142,6 +142,31 @@ fn live_files_what_offline_finds_byte_for_byte_across_restarts() {
 }
 
 #[test]
+fn rules_that_need_declarations_fire_live_on_their_scripts_and_not_on_the_near_misses() {
+    let declared: Vec<_> = RULES.into_iter().filter(|rule| !BARE.contains(rule)).collect();
+    assert_eq!(declared.len() + BARE.len(), 23);
+    for rule in declared {
+        for near in [true, false] {
+            let mut bench = Bench::new();
+            let played = script(rule, near, &Parameters::default(), FROM);
+            let (mut agent, _door) = bench.agent(&Files::default());
+            (agent.read.terms, agent.fold) = (played.terms.clone(), Surveil::new(played.terms.clone()));
+            bench.write(&played.rows);
+            bench.turn(&mut agent);
+            let live = bench.filed();
+            assert_eq!(live.iter().any(|alert| alert.rule == rule), !near, "{rule:?}, near miss: {near}");
+            let mut offline = Vec::new();
+            let keep = |alert| {
+                offline.push(alert);
+                Ok(())
+            };
+            fold(bench.data.path(), played.terms, keep).unwrap();
+            assert_eq!(bytes(&live), bytes(&offline), "{rule:?}");
+        }
+    }
+}
+
+#[test]
 fn a_list_that_changes_screens_everything_again_and_a_hit_knocks_at_the_door() {
     let mut bench = Bench::new();
     let lists = tempfile::tempdir().unwrap();

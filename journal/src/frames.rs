@@ -90,6 +90,20 @@ impl Source {
     }
 }
 
+/// Header and watermarks; looked at again while a mark is being written.
+fn header(source: &Source) -> io::Result<Result<(Head, Marks), Misfit>> {
+    let mut page = vec![0; PAGE];
+    let mut judged = Err(Misfit::Truncated);
+    for _ in 0..LOOKS {
+        let filled = source.read_at(&mut page, 0)?;
+        judged = Head::read(&page[..filled]);
+        if judged.is_ok_and(|(_, marks)| !marks.is_torn()) {
+            break;
+        }
+    }
+    Ok(judged)
+}
+
 /// A segment being read.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -108,16 +122,7 @@ impl Frames {
         let fault = |why: io::Error| Damage::io(number, &why);
         let misfit = |misfit| Damage::file(number, What::File(misfit));
         let source = Source::open(dir, number)?;
-        let mut page = vec![0; PAGE];
-        let mut judged = Err(Misfit::Truncated);
-        for _ in 0..LOOKS {
-            let filled = source.read_at(&mut page, 0).map_err(fault)?;
-            judged = Head::read(&page[..filled]);
-            if judged.is_ok_and(|(_, marks)| !marks.is_torn()) {
-                break;
-            }
-        }
-        let (head, marks) = judged.map_err(misfit)?;
+        let (head, marks) = header(&source).map_err(fault)?.map_err(misfit)?;
         if source.len().map_err(fault)? != head.bytes {
             return Err(misfit(Misfit::Truncated));
         }
@@ -125,6 +130,13 @@ impl Frames {
             return Err(misfit(Misfit::Misnamed));
         }
         Ok(Self { source, head, marks, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
+    }
+
+    /// Reads the watermarks anew: a seal seen after the segment was opened was written after marks that were not.
+    pub(crate) fn look_again(&mut self) {
+        if let Ok(Ok((_, marks))) = header(&self.source) {
+            self.marks = marks;
+        }
     }
 
     /// Offset of the next frame.

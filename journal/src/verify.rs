@@ -129,7 +129,10 @@ impl Walk {
         if self.expect.is_none() && self.report.segments == 1 {
             self.begin(number, &seal);
         }
-        self.finish_previous(&mut frames);
+        if self.previous.is_some() && self.is_spare(&mut frames, &seal) {
+            return;
+        }
+        self.finish_previous();
         let (before, records) = (self.history.clone(), self.report.records);
         let end = self.frames(&mut frames);
         let offset = frames.head.limit() as u64;
@@ -155,6 +158,9 @@ impl Walk {
             SealPage::Sealed(seal, wall) => {
                 self.report.sealed += 1;
                 if !frames.marks.pin(seal.terms.last, seal.terms.end) {
+                    frames.look_again();
+                }
+                if !frames.marks.pin(seal.terms.last, seal.terms.end) {
                     self.report.add(Damage::file(number, What::File(Misfit::HeaderPage)));
                 }
                 if let Some(unsealed) = self.unsealed.take().filter(|number| !is_sealed_by_now(dir, *number)) {
@@ -176,15 +182,21 @@ impl Walk {
 
     /// When `frames` has records, a live writer has left the segment before it for good: take in what it added there
     /// since that was walked.
-    fn finish_previous(&mut self, frames: &mut Frames) {
+    fn finish_previous(&mut self) {
         let Some(mut previous) = self.previous.take() else { return };
-        let begun = !matches!(frames.step(), Ok(None));
-        frames.seek(FIRST);
         let at = previous.at();
-        if begun && matches!(previous.step(), Ok(Some(_))) {
+        if matches!(previous.step(), Ok(Some(_))) {
             previous.seek(at);
             self.frames(&mut previous);
         }
+    }
+
+    /// Nothing in it yet: its writer is still in the segment before, and may come here while we look.
+    fn is_spare(&self, frames: &mut Frames, seal: &SealPage) -> bool {
+        let blank = matches!(seal, SealPage::Blank) && frames.marks == Marks::default();
+        let begun = !matches!(frames.step(), Ok(None));
+        frames.seek(FIRST);
+        blank && !begun && matches!(tail(frames, FIRST, self.next()), Ok(Tail::Clean))
     }
 
     /// Where numbering and hashing start: at nothing, or at the first seal when retention dropped older segments.

@@ -61,7 +61,8 @@ pub(crate) struct Outcome {
 /// Tenths of a dollar in the digits at the start of `text`.
 fn tenths(text: &[u8]) -> Option<i64> {
     let end = text.iter().position(|b| *b == b'"')?;
-    let (whole, part) = std::str::from_utf8(&text[..end]).ok()?.split_once('.')?;
+    let text = std::str::from_utf8(&text[..end]).ok()?;
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     Some(whole.parse::<i64>().ok()? * 10 + part.get(..1)?.parse::<i64>().ok()?)
 }
 

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 /// Empty rounds before a thread that may rest yields its CPU.
 const SPINS: u32 = 200;
-/// Empty rounds before it sleeps.
-const YIELDS: u32 = 400;
-/// How long it sleeps.
+/// How long a cold thread sleeps after its first empty round; twice as long after each further one.
 const NAP: Duration = Duration::from_micros(200);
+/// Doublings: 6.4 ms at the longest. A wake costs the hot thread beside it its caches, so what need not be quick is slow.
+const DOUBLINGS: u32 = 5;
 
 /// What a thread does when its agents had nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Idle {
     Spin,
     /// A short spin, then the CPU is offered to others. For hot threads that share their core.
     Yield,
-    /// Spin, yield, then sleep. For cold threads.
+    /// Sleep, the longer the longer there was nothing to do. For cold threads.
     Rest,
 }
 
@@ -36,10 +36,9 @@ impl Idle {
     fn idle(self, empty: u32) {
         match self {
             Self::Spin => std::hint::spin_loop(),
-            Self::Yield | Self::Rest if empty < SPINS => std::hint::spin_loop(),
+            Self::Yield if empty < SPINS => std::hint::spin_loop(),
             Self::Yield => std::thread::yield_now(),
-            Self::Rest if empty < YIELDS => std::thread::yield_now(),
-            Self::Rest => std::thread::sleep(NAP),
+            Self::Rest => std::thread::sleep(NAP * (1 << empty.saturating_sub(1).min(DOUBLINGS))),
         }
     }
 }

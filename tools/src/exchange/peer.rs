@@ -21,6 +21,8 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_BODY: usize = 1 << 20;
 /// Largest frame of a client; a longer one closes the socket.
 const MAX_FRAME: usize = 1 << 20;
+/// Most bytes taken from the socket at once; the library clears as many before every look.
+const READ_BUFFER: usize = 4 << 10;
 /// Bytes that may wait for a slow client; beyond it the socket is closed.
 const MAX_WAITING: usize = 64 << 20;
 
@@ -252,6 +254,7 @@ impl Peer {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME))
+            .read_buffer_size(READ_BUFFER)
             .max_write_buffer_size(MAX_WAITING);
         let web = WebSocket::from_partially_read(stream, buffer, Role::Server, Some(config));
         self.state = State::Web(Box::new(web));

@@ -24,6 +24,9 @@ use tungstenite::{Error, Message, Utf8Bytes};
 
 /// Largest frame accepted; a larger one closes the conversation. A 1000-level snapshot is about 60 KB.
 pub const MAX_FRAME: usize = 4 << 20;
+/// Most bytes taken from the socket at once. The library clears as many before every look, and a look is what an idle
+/// round does: with its usual 128 KiB each round swept the caches of everything a tick needs.
+const READ_BUFFER: usize = 4 << 10;
 
 /// Where a conversation goes. Names are resolved once, here: a hot thread never waits for a name server.
 #[derive(Clone)]
@@ -269,6 +272,7 @@ impl Wire {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME))
+            .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_FRAME);
         let shaken = tungstenite::client::client_with_config(self.endpoint.url.as_str(), stream, Some(config));

@@ -19,8 +19,9 @@ use keel_core::units::{Mono, Now, Wall};
 const SECOND: u64 = 1_000_000_000;
 /// Requests travel at different speeds: a window is this much longer than the venue's.
 const GUARD: u64 = SECOND / 20;
-/// Largest limit an endpoint's window can follow; a larger one is used up to here.
-pub const MAX_LIMIT: u32 = 1_024;
+/// Largest limit an endpoint's window can follow; a larger one is used up to here, which is more than [`TRADE_POOL`] lets
+/// an address send.
+pub const MAX_LIMIT: u32 = 4_096;
 /// Requests an address may make over REST in five seconds, and the share only cancels may use.
 pub const REST_POOL: (u32, u32) = (600, 100);
 /// Requests an address may make over order entry in a second, and the share only cancels may use.
@@ -132,11 +133,16 @@ impl Window {
         self.count += 1;
     }
 
-    /// Requests that still fit now.
+    /// Requests that still fit now. Moments only go forward: those within the span are the last ones, and halving finds how
+    /// many they are.
     fn left(&self, now: Mono) -> u32 {
-        let recent = (1..=self.count.min(self.limit as usize))
-            .take_while(|back| self.sent[(self.count - back) % self.sent.len()].after(self.span) > now);
-        self.limit - u32::try_from(recent.count()).unwrap_or(self.limit)
+        let is_recent = |back: usize| self.sent[(self.count - back) % self.sent.len()].after(self.span) > now;
+        let (mut recent, mut most) = (0, self.count.min(self.limit as usize));
+        while recent < most {
+            let middle = recent + (most - recent).div_ceil(2);
+            if is_recent(middle) { recent = middle } else { most = middle - 1 }
+        }
+        self.limit - u32::try_from(recent).unwrap_or(self.limit)
     }
 }
 
@@ -318,7 +324,8 @@ mod tests {
         assert_eq!(spend(&mut budget, 0, Endpoint::Market, Channel::Rest), 500);
         assert_eq!(spend(&mut budget, 0, Endpoint::Create, Channel::Rest), 0);
         assert_eq!(spend(&mut budget, 0, Endpoint::Cancel, Channel::Rest), 100);
-        assert_eq!(spend(&mut budget, 0, Endpoint::Cancel, Channel::Trade), 924, "the rest of its own thousand");
+        assert_eq!(spend(&mut budget, 0, Endpoint::Create, Channel::Trade), 2_700);
+        assert_eq!(spend(&mut budget, 0, Endpoint::Cancel, Channel::Trade), 300);
     }
 
     #[test]
@@ -351,6 +358,8 @@ mod tests {
                 if took {
                     sent.push(now);
                 }
+                let left = u32::try_from(recent).unwrap() + u32::from(took);
+                prop_assert_eq!(budget.left(ms(now), Endpoint::Amend), (limit - left, limit));
             }
         }
     }

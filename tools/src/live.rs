@@ -61,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     let watch = Stopwatch::new();
     let from = watch.ticks();
     let mut node = run::start(setup)?;
+    node.stand_aside();
     tracing::info!(run = node.run, http = ?node.http, "node started, halted; keel brake releases it");
     while !stop.is_raised() && !node.stop.is_raised() {
         nap(LOOK);

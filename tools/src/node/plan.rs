@@ -44,6 +44,12 @@ impl Plan {
         Self::from_str("feed+engine+orders | journal+http").expect("the built-in plan parses")
     }
 
+    /// CPUs that belong to the hot path.
+    #[must_use]
+    pub fn hot_cpus(&self) -> Vec<usize> {
+        self.threads.iter().filter(|thread| thread.is_hot()).filter_map(|thread| thread.cpu).collect()
+    }
+
     /// Are these two on one thread?
     #[must_use]
     pub fn share(&self, one: &str, other: &str) -> bool {
@@ -91,6 +97,7 @@ mod tests {
         assert_eq!(plan.threads.len(), 2);
         assert_eq!((plan.threads[0].cpu, plan.threads[0].is_hot()), (Some(1), true));
         assert_eq!((plan.threads[1].cpu, plan.threads[1].is_hot()), (None, false));
+        assert_eq!(plan.hot_cpus(), [1]);
         assert!(plan.share("feed", "engine") && !plan.share("feed", "journal"));
         let rows = [
             ("feed+engine+orders", "no thread"),

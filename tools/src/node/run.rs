@@ -26,7 +26,7 @@ use super::rest::{Answered, Asked as Question, Client, Courier};
 use super::scout::{Findings, Scout};
 use super::surveil::SurveilAgent;
 use super::takeover::{self, Takeover};
-use super::thread::{Idle, Stop, spawn};
+use super::thread::{Idle, Place, Stop, keep_off, spawn};
 use super::wire::{Endpoint, Traffic, Wire, tls};
 use super::{Part, Report, Timed, account, engine, scenarios};
 use crate::compliance::terms::Files;
@@ -51,6 +51,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Slots of the market ring between two threads: about a second of a busy market for every instrument.
 const MARKET_RING: usize = 8192;
@@ -65,6 +66,11 @@ const ORDER_RING: usize = keel_core::orders::MAX_ORDERS;
 const COMMAND_RING: usize = 64;
 /// Slots of the rings to and from the courier.
 const REST_RING: usize = gateway::MAX_CALLS;
+
+/// How long a cold thread sleeps at first; see [`Idle::Rest`].
+const NAP: Duration = Duration::from_millis(10);
+/// The courier's: someone waits for its answer.
+const COURIER_NAP: Duration = Duration::from_millis(4);
 
 /// Addresses of a venue.
 #[derive(Clone, Debug)]
@@ -161,6 +167,7 @@ pub struct Running {
     command: Producer<Petition>,
     threads: Vec<JoinHandle<Vec<Box<dyn Part>>>>,
     clock: Clock,
+    hot_cpus: Vec<usize>,
 }
 
 impl std::fmt::Debug for Running {
@@ -227,21 +234,22 @@ pub fn start_with<S: Strategy + Send + 'static>(setup: Setup, strategy: S) -> Re
         ("journal", Box::new(JournalAgent::new(keeper, Arc::clone(&common.board)))),
     ];
     cast.extend(http.map(|http| ("http", Box::new(http) as Box<dyn Part>)));
-    let mut aside: Vec<Box<dyn Part>> = vec![Box::new(door)];
-    aside.extend(common.scout(&client).map(|scout| Box::new(scout) as Box<dyn Part>));
+    let mut aside: Vec<(Duration, Box<dyn Part>)> = vec![(NAP, Box::new(door))];
+    aside.extend(common.scout(&client).map(|scout| (NAP, Box::new(scout) as Box<dyn Part>)));
     if let Some(files) = setup.surveillance.clone() {
-        aside.push(Box::new(SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?));
+        let surveil = SurveilAgent::new(&setup.data_dir, files, ends.alarm, Arc::clone(&common.board))?;
+        aside.push((NAP, Box::new(surveil)));
     }
-    aside.extend(teller.map(|teller| Box::new(teller) as Box<dyn Part>));
-    aside.push(Box::new(Courier::new(client, ends.asked, ends.answered)));
+    aside.extend(teller.map(|teller| (NAP, Box::new(teller) as Box<dyn Part>)));
+    aside.push((COURIER_NAP, Box::new(Courier::new(client, ends.asked, ends.answered))));
 
     let stop = Stop::default();
     let (threads, seen) = raise_curtain(&setup, &clock, &stop, cast, aside)?;
     let Common { board, traffic, beat, taken, .. } = common;
     let rings = gauges.into_iter().map(|(_, gauge)| gauge).collect();
     let quiescence = Arc::new(Quiescence { clock: virtual_clock, traffic, rings, seen });
-    let (run, findings, command) = (taken.run, venue.findings, ends.command);
-    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock })
+    let (run, findings, command, hot_cpus) = (taken.run, venue.findings, ends.command, setup.plan.hot_cpus());
+    Ok(Running { board, quiescence, stop, http: address, run, findings, beat, command, threads, clock, hot_cpus })
 }
 
 /// What the venue said before the journal was opened.
@@ -408,9 +416,10 @@ fn raise_curtain(
     clock: &Clock,
     stop: &Stop,
     mut cast: Vec<(&str, Box<dyn Part>)>,
-    aside: Vec<Box<dyn Part>>,
+    aside: Vec<(Duration, Box<dyn Part>)>,
 ) -> Result<(Threads, Vec<Arc<AtomicU64>>)> {
     let (mut threads, mut seen) = (Vec::new(), Vec::new());
+    let off = || Place::Off(setup.plan.hot_cpus());
     for thread in &setup.plan.threads {
         let mut agents: Vec<Box<dyn Part>> = Vec::new();
         for name in &thread.agents {
@@ -421,23 +430,29 @@ fn raise_curtain(
         let idle = match (thread.is_hot(), setup.spin) {
             (true, true) => Idle::Spin,
             (true, false) => Idle::Yield,
-            (false, _) => Idle::Rest,
+            (false, _) => Idle::Rest(NAP),
         };
         let noticed = Arc::new(AtomicU64::new(0));
         if thread.is_hot() {
             seen.push(Arc::clone(&noticed));
         }
         let name = thread.agents.join("+");
-        threads.push(spawn(&name, thread.cpu, idle, clock.clone(), stop, noticed, agents)?);
+        let place = thread.cpu.map_or_else(off, Place::On);
+        threads.push(spawn(&name, place, idle, clock.clone(), stop, noticed, agents)?);
     }
-    for agent in aside {
+    for (nap, agent) in aside {
         let name = agent.name();
-        threads.push(spawn(name, None, Idle::Rest, clock.clone(), stop, Arc::default(), vec![agent])?);
+        threads.push(spawn(name, off(), Idle::Rest(nap), clock.clone(), stop, Arc::default(), vec![agent])?);
     }
     Ok((threads, seen))
 }
 
 impl Running {
+    /// Keeps the calling thread, which only waits, off the CPUs of the hot path.
+    pub fn stand_aside(&self) {
+        keep_off(&self.hot_cpus);
+    }
+
     /// Asks the engine something through the front door.
     pub fn command(&mut self, kind: CommandKind, author: &str) -> Result<()> {
         let author = Text::new(author.as_bytes()).with_context(|| format!("{author:?} is no name for an author"))?;

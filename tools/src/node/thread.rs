@@ -1,7 +1,8 @@
 //! Threads: who calls the agents, on which CPU, and what happens when there is nothing to do.
 //!
 //! The idle strategy belongs to the thread. A hot thread spins; one that shares its cores spins, then yields, then
-//! sleeps. An agent that panics stops the whole node: the flag goes up, every other thread ends its duty in order, and
+//! sleeps. Where a hot thread has a CPU, every thread without one stays off it: a cold thread's wake would take the hot
+//! one's caches, and its turn. An agent that panics stops the whole node: the flag goes up, every other thread ends its duty in order, and
 //! the venue's resting orders are the dead man's switch's business.
 
 #![allow(clippy::disallowed_methods, reason = "sleeping is this file's business")]
@@ -16,10 +17,8 @@ use std::time::Duration;
 
 /// Empty rounds before a thread that may rest yields its CPU.
 const SPINS: u32 = 200;
-/// How long a cold thread sleeps after its first empty round; twice as long after each further one.
-const NAP: Duration = Duration::from_micros(200);
-/// Doublings: 6.4 ms at the longest. A wake costs the hot thread beside it its caches, so what need not be quick is slow.
-const DOUBLINGS: u32 = 5;
+/// Doublings of a nap. A wake costs the hot thread beside it its caches, so what need not be quick is slow.
+const DOUBLINGS: u32 = 2;
 
 /// What a thread does when its agents had nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +27,9 @@ pub enum Idle {
     Spin,
     /// A short spin, then the CPU is offered to others. For hot threads that share their core.
     Yield,
-    /// Sleep, the longer the longer there was nothing to do. For cold threads.
-    Rest,
+    /// Sleep so long after the first empty round, twice as long after the next, four times after that. For cold
+    /// threads.
+    Rest(Duration),
 }
 
 impl Idle {
@@ -38,7 +38,7 @@ impl Idle {
             Self::Spin => std::hint::spin_loop(),
             Self::Yield if empty < SPINS => std::hint::spin_loop(),
             Self::Yield => std::thread::yield_now(),
-            Self::Rest => std::thread::sleep(NAP * (1 << empty.saturating_sub(1).min(DOUBLINGS))),
+            Self::Rest(nap) => std::thread::sleep(nap * (1 << empty.saturating_sub(1).min(DOUBLINGS))),
         }
     }
 }
@@ -74,12 +74,55 @@ impl Drop for RaiseOnDrop<'_> {
     }
 }
 
+/// Where a thread may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this CPU alone.
+    On(usize),
+    /// Anywhere but here, unless nothing else is left.
+    Off(Vec<usize>),
+}
+
+impl Place {
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::On(cpu) => pinnable(*cpu),
+            Self::Off(_) => Ok(()),
+        }
+    }
+
+    /// Takes the calling thread there.
+    fn take(&self) {
+        match self {
+            Self::On(id) => {
+                core_affinity::set_for_current(core_affinity::CoreId { id: *id });
+            }
+            Self::Off(cpus) => keep_off(cpus),
+        }
+    }
+}
+
+/// Keeps the calling thread off these CPUs, unless no other is left to it.
+pub fn keep_off(cpus: &[usize]) {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    let this = Pid::from_raw(0);
+    let Ok(allowed) = sched_getaffinity(this) else { return };
+    let (mut rest, mut any) = (CpuSet::new(), false);
+    for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true) && !cpus.contains(cpu)) {
+        any |= rest.set(cpu).is_ok();
+    }
+    if any && let Err(why) = sched_setaffinity(this, &rest) {
+        tracing::warn!("a cold thread stays where hot ones run: {why}");
+    }
+}
+
 /// Starts a thread that gives `agents` their turns until `stop` is up, and hands them back.
 ///
 /// `seen` carries the wall time of the last round that ended, for those who wait for everyone to notice it.
 pub fn spawn<A>(
     name: &str,
-    cpu: Option<usize>,
+    place: Place,
     idle: Idle,
     mut clock: Clock,
     stop: &Stop,
@@ -90,15 +133,11 @@ where
     A: Crew + Send + 'static,
 {
     let stop = stop.clone();
-    if let Some(cpu) = cpu {
-        pinnable(cpu)?;
-    }
+    place.check()?;
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            if let Some(id) = cpu {
-                core_affinity::set_for_current(core_affinity::CoreId { id });
-            }
+            place.take();
             let end = RaiseOnDrop(&stop);
             let mut empty = 0;
             while !stop.is_raised() {
@@ -169,8 +208,29 @@ mod tests {
         let stop = Stop::default();
         let agents: Vec<Box<Counter>> = vec![Box::new(Counter(0, stop.clone()))];
         let clock = Clock::real(&Stopwatch::new());
-        let thread = spawn("test", None, Idle::Yield, clock, &stop, Arc::default(), agents).unwrap();
+        let thread = spawn("test", Place::Off(Vec::new()), Idle::Yield, clock, &stop, Arc::default(), agents).unwrap();
         assert_eq!(thread.join().unwrap()[0].0, 1000);
+    }
+
+    #[test]
+    fn a_thread_keeps_off_a_cpu_as_long_as_it_has_another() {
+        use nix::sched::sched_getaffinity;
+        let mine = || sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
+        let allowed = || (0..64).filter(|cpu| mine().is_set(*cpu) == Ok(true)).collect::<Vec<_>>();
+        std::thread::spawn(move || {
+            let before = allowed();
+            keep_off(&before[..1]);
+            let after = allowed();
+            if before.len() > 1 {
+                assert_eq!(after, before[1..])
+            } else {
+                assert_eq!(after, before)
+            }
+            keep_off(&after);
+            assert_eq!(allowed(), after, "there is no other");
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
@@ -178,7 +238,7 @@ mod tests {
         let stop = Stop::default();
         let clock = Clock::real(&Stopwatch::new());
         let agents: Vec<Box<Counter>> = Vec::new();
-        let error = spawn("test", Some(9_999), Idle::Spin, clock, &stop, Arc::default(), agents).unwrap_err();
+        let error = spawn("test", Place::On(9_999), Idle::Spin, clock, &stop, Arc::default(), agents).unwrap_err();
         assert!(error.to_string().contains("not available"), "{error}");
     }
 }

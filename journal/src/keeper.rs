@@ -36,6 +36,10 @@ use std::sync::atomic::Ordering;
 const HASH_BATCH: usize = 2048;
 /// Bytes synced in one duty: readiness ahead of the writer must not wait long for the disk.
 const SYNC_BATCH: usize = 1 << 20;
+/// Having dealt with everything, it lets more gather for this long, or for half of what a record may wait if that is less.
+/// A sync costs the medium much the same for one page and for fifty, and each interrupts the writer's CPU, whose view of
+/// the pages changes.
+const GATHER_NANOS: u64 = 20_000_000;
 /// How often readiness is renewed, and a full disk asked again.
 const RENEW_NANOS: u64 = 1_000_000_000;
 
@@ -70,6 +74,8 @@ pub struct Keeper {
     populated: Cursor,
     renewed: Option<Mono>,
     progressed: Mono,
+    /// When everything was dealt with, and up to where.
+    rested: (Mono, Cursor),
     failure: Option<io::ErrorKind>,
 }
 
@@ -104,6 +110,7 @@ impl Keeper {
             populated: here,
             renewed: None,
             progressed: Mono::from_nanos(0),
+            rested: (Mono::from_nanos(0), here),
             failure: None,
         };
         keeper.populate_ahead(here)?;
@@ -168,11 +175,24 @@ impl Keeper {
         if renew {
             self.renewed = Some(now.mono);
         }
-        work += self.sync(now.mono, number, at)?;
-        work += self.hash(number, at)?;
-        work += self.seal_finished(number)?;
+        work += self.catch_up(now.mono, here)?;
         if self.segments.iter().any(|segment| segment.map.lost()) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(work)
+    }
+
+    /// Syncs, hashes and seals what the writer left behind, and then lets more of it gather.
+    fn catch_up(&mut self, now: Mono, here: Cursor) -> io::Result<usize> {
+        let (rested, done) = self.rested;
+        let gather = GATHER_NANOS.min(self.options.sync_nanos / 2);
+        if now.since(rested) < gather && here.number == done.number && here.at - done.at < SYNC_BATCH {
+            return Ok(0);
+        }
+        let work = self.sync(now, here.number, here.at)? + self.hash(here.number, here.at)?;
+        let work = work + self.seal_finished(here.number)?;
+        if work == 0 {
+            self.rested = (now, here);
         }
         Ok(work)
     }
@@ -239,6 +259,7 @@ impl Keeper {
         let pending = self.durable.0.at < at && self.durable.0.number == number;
         let to = if behind > from || !waited || !pending { behind } else { at };
         if to > from {
+            segment.map.leave(from, behind)?;
             self.shared.sync(&segment, from, to.next_multiple_of(PAGE))?;
             if to % PAGE != 0 {
                 segment.map.populate(from, to)?;

@@ -128,6 +128,18 @@ impl Map {
         Ok(())
     }
 
+    /// Gives up the pages of a range the writer has left for good; who reads there gets them again, as they are. Syncing
+    /// protects what is mapped for writing page by page, and each page interrupts the writer's CPU; this interrupts it once.
+    pub fn leave(&self, from: usize, to: usize) -> io::Result<()> {
+        let (from, to) = (from.next_multiple_of(PAGE), to.min(self.len()) / PAGE * PAGE);
+        if self.guard.is_none() || from >= to {
+            return Ok(());
+        }
+        // SAFETY: the range lies inside the mapping of a file, whose bytes stay in the file: a later access maps them again.
+        unsafe { madvise(self.raw.as_mut_ptr().add(from).cast(), to - from, Advice::LinuxDontNeed)? };
+        Ok(())
+    }
+
     /// Waits until a range is on the medium.
     pub fn sync(&self, from: usize, to: usize) -> io::Result<()> {
         if from < to {

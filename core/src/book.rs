@@ -19,6 +19,9 @@ use crate::units::{Px, Qty};
 use grid::Grid;
 use ladder::Ladder;
 
+/// Levels of each side a rehearsal looks at.
+const NEAR: usize = 10;
+
 /// Best bid and best ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touch {
@@ -114,6 +117,13 @@ impl Book {
     #[must_use]
     pub fn is_crossed(&self) -> bool {
         matches!((self.bids.first(), self.asks.first()), (Some(bid), Some(ask)) if bid.px >= ask.px)
+    }
+
+    /// Reads the levels near the touch and forgets them, so that they are near the CPU too.
+    pub fn rehearse(&self) {
+        for side in [Side::Buy, Side::Sell] {
+            core::hint::black_box(self.levels(side).take(NEAR).map(|it| it.qty.raw()).fold(0, i64::wrapping_add));
+        }
     }
 
     /// Levels of a side, best first.

@@ -29,9 +29,6 @@ pub const BEAT: u64 = 100_000_000;
 /// Nanoseconds of silence after which an order counts as `Unknown`.
 pub const SILENCE: u64 = 2_000_000_000;
 
-/// Levels of each side a rehearsal looks at.
-const NEAR: usize = 10;
-
 /// One fact for the engine.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -181,11 +178,7 @@ impl<S: Strategy, G: Gate, L: Log> Engine<S, G, L> {
         self.log.ready();
         let Some(seat) = self.desk.seat(on) else { return };
         let Some(touch) = seat.touch() else { return };
-        for side in [Side::Buy, Side::Sell] {
-            core::hint::black_box(
-                seat.book().levels(side).take(NEAR).map(|level| level.qty.raw()).fold(0, i64::wrapping_add),
-            );
-        }
+        seat.book().rehearse();
         let wish = Wish::Take { side: Side::Buy, limit: touch.bid.px, reduce: false };
         if let Ok(order) = self.sizing.size(&wish, seat, None) {
             let context = Context { touch: Some(touch), working: None, log: self.log.health() };

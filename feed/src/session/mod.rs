@@ -260,7 +260,10 @@ impl Session {
 
     /// Reads a frame of a book and forgets it: see `keel_core::engine::Engine::rehearse`. Nothing is told or counted.
     pub fn rehearse(&mut self, frame: &[u8]) {
-        core::hint::black_box(self.decoder.parse(frame).is_ok());
+        let Ok(Message::Book(head)) = self.decoder.parse(frame) else { return };
+        if let Some((_, book)) = self.book(head.instrument) {
+            book.rehearse();
+        }
     }
 
     /// How far the venue's clock is ahead of ours, in nanoseconds: see [`crate::clock`]. Lateness is judged by it.

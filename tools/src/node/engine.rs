@@ -168,6 +168,7 @@ impl<S: Strategy> EngineAgent<S> {
         if self.idle.is_multiple_of(REHEARSE_EVERY) {
             let turn = (self.idle / REHEARSE_EVERY) as usize % self.engine.desk().seats().len().max(1);
             self.engine.rehearse(now, InstrumentId(u16::try_from(turn).unwrap_or(0)));
+            self.rings.order.rehearse();
         }
     }
 

@@ -414,6 +414,7 @@ impl Agent for FeedAgent {
         }
         if work == 0 && self.round.is_multiple_of(REHEARSE_EVERY) && !self.sample.is_empty() {
             self.room.rehearse(&self.sample);
+            self.market.rehearse();
         }
         work
     }

@@ -26,9 +26,6 @@ use std::sync::Arc;
 const MOST_FACTS: usize = 256;
 /// Orders and frames taken in one round.
 const BURST: usize = 32;
-/// Rounds between two looks at a socket, the private and the trade one in turn: a look costs a system call that the next
-/// tick may have to wait for, and the venue's answers take a thousand times as long.
-const LOOK_EVERY: u32 = 4;
 /// Rounds between two frames encoded for nobody: see [`Gateway::rehearse`].
 const REHEARSE_EVERY: u32 = 32;
 /// Cancels in a row that go as a batch; fewer go one by one.
@@ -264,18 +261,16 @@ impl OrdersAgent {
         1
     }
 
-    /// Looks at one of the sockets, when it is time for one.
+    /// Looks at one of the sockets, the private and the trade one in turn: each look is a system call the next tick may have
+    /// to wait for, and keeps what an order needs of its socket warm.
     fn look(&mut self, now: Now) -> usize {
         self.round = self.round.wrapping_add(1);
-        if !self.round.is_multiple_of(LOOK_EVERY) {
-            return 0;
-        }
         self.meters.settle();
         if self.round.is_multiple_of(REHEARSE_EVERY) {
             let turn = (self.round / REHEARSE_EVERY) as usize % self.gateway.instruments().max(1);
             self.gateway.rehearse(now, InstrumentId(u16::try_from(turn).unwrap_or(0)));
         }
-        self.line(now, (self.round / LOOK_EVERY) as usize % self.lines.len())
+        self.line(now, self.round as usize % self.lines.len())
     }
 
     fn line(&mut self, now: Now, at: usize) -> usize {

@@ -1,10 +1,12 @@
 //! Floors no client can beat: bytes there and bytes back between two pinned threads, over TCP and over TLS on it.
 //!
-//! 340 bytes go, 330 come back: a tick and an order. Both ends spin. Nothing is parsed.
+//! 340 bytes go, 330 come back: a tick and an order, at the pace the clients are measured at. Both ends spin. Nothing is
+//! parsed. The pace matters more than anything: what lies still for a millisecond is cold when it is needed again.
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use keel_tools::node::clock::Stopwatch;
+use keel_wire::tape::Load;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
@@ -36,15 +38,19 @@ fn answer(mut stream: impl Read + Write) -> Result<()> {
     Ok(())
 }
 
-fn ask(mut stream: impl Read + Write, ticks: u64) -> Result<Histogram<u64>> {
+fn ask(mut stream: impl Read + Write, load: &Load) -> Result<Histogram<u64>> {
     let (watch, mut took) = (Stopwatch::new(), Histogram::new_with_bounds(1, 60_000_000_000, 3)?);
     let (tick, mut order) = ([b't'; TICK], [0; ORDER]);
-    for round in 0..ticks {
+    let begun = watch.ticks();
+    for round in 0..load.ticks {
+        while watch.nanos(begun, watch.ticks()) < load.due(round) {
+            std::hint::spin_loop();
+        }
         let from = watch.ticks();
         stream.write_all(&tick)?;
         stream.flush()?;
         fill(&mut stream, &mut order)?;
-        if round * 10 > ticks {
+        if round * 10 > load.ticks {
             took.saturating_record(watch.nanos(from, watch.ticks()));
         }
     }
@@ -57,8 +63,8 @@ fn pin(cpu: Option<usize>) {
     }
 }
 
-/// There and back, `ticks` times.
-pub(crate) fn run(secure: bool, ticks: u64, cpus: [Option<usize>; 2]) -> Result<Histogram<u64>> {
+/// There and back, once a tick.
+pub(crate) fn run(secure: bool, load: &Load, cpus: [Option<usize>; 2]) -> Result<Histogram<u64>> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     let (server, client) = if secure { configs().map(|(s, c)| (Some(s), Some(c)))? } else { (None, None) };
@@ -85,13 +91,13 @@ pub(crate) fn run(secure: bool, ticks: u64, cpus: [Option<usize>; 2]) -> Result<
     let took = match server {
         None => {
             tcp.set_nonblocking(true)?;
-            ask(tcp, ticks)?
+            ask(tcp, load)?
         }
         Some(config) => {
             let mut tls = StreamOwned::new(ServerConnection::new(config)?, tcp);
             tls.conn.complete_io(&mut tls.sock)?;
             tls.sock.set_nonblocking(true)?;
-            ask(tls, ticks)?
+            ask(tls, load)?
         }
     };
     // The asking end is gone: the answering one reads the end, or an abrupt one.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Rounds are interleaved; the percentiles of all rounds of a client are taken together. Beside them stand bare echoes
-//! over TCP and TLS, and an empty loop: what the machine itself does.
+//! over TCP and TLS at the same pace, and an empty loop: what the machine itself does.
 
 mod account;
 mod allocations;
@@ -78,8 +78,8 @@ struct Run {
     /// Ticks a round.
     #[arg(long, default_value_t = 20_000)]
     ticks: u64,
-    /// Ticks a second. A venue limits an account's orders, and keel keeps to it: above 900 it leaves ticks without one.
-    #[arg(long, default_value_t = 500)]
+    /// Ticks a second. A venue limits an address's orders, and keel keeps to it: above 2,500 it leaves ticks without one.
+    #[arg(long, default_value_t = 2_000)]
     rate: u64,
     /// Ticks at once.
     #[arg(long, default_value_t = 1)]
@@ -115,6 +115,9 @@ struct Run {
     #[arg(long)]
     json: bool,
 }
+
+/// Readings of the counter in the empty loop.
+const JITTER_ROUNDS: u64 = 20_000_000;
 
 /// A client in its own process; dead when dropped.
 struct Client {
@@ -182,32 +185,37 @@ impl Drop for Client {
     }
 }
 
-fn round(name: &str, args: &Run) -> Result<(venue::Outcome, String)> {
+/// Bare echoes, by the names they have among the clients; true: over TLS.
+const ECHOES: [(&str, bool); 2] = [("echo over TCP", false), ("echo over TLS", true)];
+
+fn round(row: &mut Row, args: &Run) -> Result<()> {
     let Run { ticks, rate, burst, levels, .. } = *args;
     let load = Load { ticks, rate, burst, levels };
+    if let Some((_, secure)) = ECHOES.iter().find(|(name, _)| *name == row.name) {
+        let (secure, cpus) = (*secure, [args.cpus.first().copied(), args.cpus.get(1).copied()]);
+        return row.floor(&on_a_thread(move || echo::run(secure, &load, cpus))?);
+    }
     let venue = Venue::start(load, !args.plain, args.cpus.first().copied())?;
-    let client = Client::start(name, &venue, args)?;
+    let client = Client::start(&row.name, &venue, args)?;
     let outcome = venue.play(|| Ok(()))?;
-    Ok((outcome, client.finish()?))
+    row.add(&outcome, &client.finish()?)
 }
 
 fn measure(args: &Run) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    if !args.no_floors {
-        let cpus = [args.cpus.first().copied(), args.cpus.get(1).copied()];
-        let of = |name: &str, took: Histogram<u64>| Row { name: name.to_owned(), took, ..Row::default() };
-        rows.push(of("empty loop", on_a_thread(move || echo::jitter(20_000_000, cpus[1]))?));
-        rows.push(of("echo over TCP", on_a_thread(move || echo::run(false, 50_000, cpus))?));
-        rows.push(of("echo over TLS", on_a_thread(move || echo::run(true, 50_000, cpus))?));
-    }
-    let mut clients: Vec<Row> = args.clients.iter().map(|name| Row { name: name.clone(), ..Row::default() }).collect();
+    let floors = if args.no_floors { &[][..] } else { &ECHOES };
+    let names = floors.iter().map(|(name, _)| *name).chain(args.clients.iter().map(String::as_str));
+    let mut rows: Vec<Row> = names.map(Row::named).collect();
     for at in 0..args.rounds {
-        for row in &mut clients {
-            let (outcome, words) = round(&row.name, args).with_context(|| format!("{}, round {}", row.name, at + 1))?;
-            row.add(&outcome, &words)?;
+        for row in &mut rows {
+            round(row, args).with_context(|| format!("{}, round {}", row.name, at + 1))?;
         }
     }
-    rows.extend(clients);
+    if !args.no_floors {
+        let cpu = args.cpus.get(1).copied();
+        let mut empty = Row::named("empty loop");
+        empty.floor(&on_a_thread(move || echo::jitter(JITTER_ROUNDS, cpu))?)?;
+        rows.insert(0, empty);
+    }
     Ok(rows)
 }
 

@@ -158,6 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let journal = args.data_dir.clone().unwrap_or_else(|| dir.path().join("journal"));
     let seen = Arc::new(Seen::default());
     let mut node = start_with(setup(args, journal.clone())?, Follower::new(Arc::clone(&seen)))?;
+    node.stand_aside();
     for _ in 0..LOOKS {
         if node.is_ready() {
             break;
@@ -170,7 +171,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::io::stdout().flush()?;
     let over = until_end_of_input();
     while !over.load(Ordering::Acquire) && !node.stop.is_raised() {
-        nap(Duration::from_millis(5));
+        nap(Duration::from_millis(50));
     }
     let report = node.finish()?;
     let hops: Vec<serde_json::Value> = report.hops.iter().map(|(which, took)| hop(which.name(), took)).collect();

@@ -1,7 +1,8 @@
 //! The null echo: the node's own wire, and nothing between a tick and a canned order.
 //!
-//! It answers each delta with one order whose price it copies from the frame, so that the venue can tell which tick was
-//! meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is what keel costs.
+//! It holds the same three conversations with the venue, market data, private and order entry, and hears the same answers
+//! to its orders, which it drops. It answers each delta with one order whose price it copies from the frame, so that the
+//! venue can tell which tick was meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is what keel costs.
 
 use crate::report::hop;
 use crate::venue::{tick_price, url};
@@ -86,6 +87,16 @@ pub(crate) fn until_end_of_input() -> Arc<AtomicBool> {
     over
 }
 
+/// Opens a conversation and logs in.
+fn login(wire: &mut Wire) -> Result<()> {
+    open(wire)?;
+    let expires = system_wall().after(10_000_000_000);
+    wire.send(Signer::new("demo-key", b"demo-secret").auth_frame(expires).as_bytes());
+    let answer = frame(wire)?;
+    ensure!(answer.contains("\"retCode\":0") || answer.contains("\"success\":true"), "login: {answer}");
+    Ok(())
+}
+
 /// Runs until its input ends.
 pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Result<()> {
     let traffic = Arc::new(Traffic::default());
@@ -93,12 +104,11 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Re
     let wire = |path: &str| {
         Ok::<_, anyhow::Error>(Wire::new(Endpoint::new(&url(port, authority, path), &tls)?, Arc::clone(&traffic)))
     };
-    let (mut public, mut trade) = (wire("/v5/public/linear")?, wire("/v5/trade")?);
-    open(&mut trade)?;
-    let expires = system_wall().after(10_000_000_000);
-    trade.send(Signer::new("demo-key", b"demo-secret").auth_frame(expires).as_bytes());
-    let answer = frame(&mut trade)?;
-    ensure!(answer.contains("\"retCode\":0"), "login: {answer}");
+    let (mut public, mut private, mut trade) = (wire("/v5/public/linear")?, wire("/v5/private")?, wire("/v5/trade")?);
+    login(&mut trade)?;
+    login(&mut private)?;
+    private.send(br#"{"op":"subscribe","args":["order","execution","position","wallet"]}"#);
+    frame(&mut private)?;
     open(&mut public)?;
     public.send(format!("{{\"op\":\"subscribe\",\"args\":[\"orderbook.50.{SYMBOL}\"]}}").as_bytes());
     frame(&mut public)?;
@@ -126,7 +136,7 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Re
             }
         }
         // the venue's end is the measurement's
-        if let Turn::Closed = trade.read() {
+        if matches!(trade.read(), Turn::Closed) || matches!(private.read(), Turn::Closed) {
             break;
         }
     }

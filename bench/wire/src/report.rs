@@ -37,6 +37,18 @@ impl Default for Row {
 }
 
 impl Row {
+    /// Nothing measured yet.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// One more round of something that is not a client.
+    pub(crate) fn floor(&mut self, took: &Histogram<u64>) -> Result<()> {
+        self.took.add(took)?;
+        self.rounds.push(quantiles(took));
+        Ok(())
+    }
+
     /// One more round.
     pub(crate) fn add(&mut self, outcome: &Outcome, words: &str) -> Result<()> {
         self.took.add(&outcome.latency)?;

@@ -82,9 +82,10 @@ fn limits() -> Limits {
     if let Some(tail) = &mut limits.tail {
         (tail.max_loss, tail.max_shortfall) = (Notional::whole(400_000), Notional::whole(600_000));
     }
-    // one order a tick that never trades: no share of volume, no message a fill
+    // one order a tick that never trades: no share of volume, no message a fill; and a quoter in a made market loses, slowly
     limits.instrument.max_participation = 0;
-    for cause in [Cause::Runaway, Cause::OrderToTrade, Cause::Rejects] {
+    let losses = [Cause::Drawdown, Cause::Day, Cause::RollingDay, Cause::Minute, Cause::FiveMinutes];
+    for cause in [Cause::Runaway, Cause::OrderToTrade, Cause::Rejects].into_iter().chain(losses) {
         limits.trips.ladders[cause as usize] = Ladder::new(i64::MAX - 2, i64::MAX - 1, i64::MAX);
     }
     for strategy in &mut limits.strategies {

@@ -215,8 +215,10 @@ mod tests {
     #[test]
     fn a_thread_keeps_off_a_cpu_as_long_as_it_has_another() {
         use nix::sched::sched_getaffinity;
-        let mine = || sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
-        let allowed = || (0..64).filter(|cpu| mine().is_set(*cpu) == Ok(true)).collect::<Vec<_>>();
+        let allowed = || {
+            let mine = sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
+            (0..64).filter(|cpu| mine.is_set(*cpu) == Ok(true)).collect::<Vec<_>>()
+        };
         std::thread::spawn(move || {
             let before = allowed();
             keep_off(&before[..1]);

@@ -38,15 +38,20 @@ PATIENCE = 5400
 # What stands in the way of a target that is missed, and what was tried; the logs say it in full.
 STANDS = {
     "P1": "on two CPUs keel's cold threads share the exchange's, so that their turns lie in keel's tail and not in the null echo's; and what lies still "
-          "between two ticks is cold, twice as much of it in keel. Tried: bench/wire/TRIED.md, seventeen changes",
-    "P3": "see bench/decode/TRIED.md for what was tried",
+          "between two ticks is cold, twice as much of it in keel. Tried: seventeen changes, bench/wire/TRIED.md",
+    "P2": "at a pace the others keep up with, everything lies still for milliseconds and is cold, a bare echo too (P1's other loads); keel's tail is its "
+          "cold threads on the exchange's CPU. Tried: bench/wire/TRIED.md",
+    "P3": "the scan and the typed parsers lose less to a busy neighbour than keel's denser code; what is left is the work itself. Tried: bench/decode/TRIED.md",
     "P4": "near a limit the decision reads most of the 1,000 outcomes of the worst-case book. Tried: counting instead of sorting, a bound that lets far "
-          "orders pass without reading them, wide instructions (bench/decode/TRIED.md)",
+          "orders pass without reading them, wide instructions",
+    "P5": "a reader pulls the same lines while they are written, and behind a flooded disk the keeper waits, and with it the pages ahead of the writer. "
+          "Tried: pages made ready 4 MiB ahead and renewed each second, the next lines fetched in idle rounds",
     "P6": "a fact is read, its checksum verified, decided again by the whole engine with its risk, and compared: a third of its time is reading, the rest "
-          "is spread over forty functions. hftbacktest applies floats to a book and checks nothing. Tried: bench/decode/TRIED.md",
-    "P7": "ship computes what a bare COPY does not: it verifies each record's place in the hash chain and writes it as typed columns, one connection, one "
-          "transaction a batch. Tried: binary COPY, batches by bytes, encoding beside the socket",
-    "P8": "the TLS and WebSocket libraries allocate for every message they take or give (bench/wire/TRIED.md)",
+          "is spread over forty functions; hftbacktest applies floats to a book and checks nothing. Tried: each frame judged once instead of three times",
+    "P7": "ship reads and checks the journal, encodes its rows and moves a cursor in the same transaction, on the CPUs Postgres runs on; psql copies a file "
+          "that is ready. Tried: COPY in binary, one transaction a batch, a thread of its own for the socket",
+    "P8": "the TLS and WebSocket libraries allocate some ten times for a tick and its order. Not tried yet: frames of our own on an unbuffered TLS "
+          "connection (bench/wire/TRIED.md)",
     "P9": "a restart reads from the last whole beginning; where a run of ten million records died, all of it is read and folded",
 }
 

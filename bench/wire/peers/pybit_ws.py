@@ -1,4 +1,7 @@
-"""pybit: its own order book stream and its own trade socket, nothing else in the callback."""
+"""pybit: its own order book stream and its own trade socket, nothing else in the callback but the rule.
+
+Its book is a list in the order levels came to be, not of their prices: the best bid has to be looked for.
+"""
 
 import os
 
@@ -18,7 +21,7 @@ def heard(message):
 
 def book(message):
     global last
-    best = message["data"]["b"][0][0]
+    best = max(message["data"]["b"], key=lambda level: float(level[0]))[0]
     if best != last:
         last = best
         trade.place_order(

@@ -22,7 +22,7 @@
 //! | when | what holds | broken into by |
 //! |---|---|---|
 //! | the process is killed at any instant | every record whose append returned is there | `tests/cases/kill.rs`: SIGKILL under load |
-//! | the host is lost | everything up to [`Gauge::durable`] is there, nothing that was not written, and the exact end is found; what may be missing is the sync interval (50 ms) and the time keeper and disk take to follow | `tests/medium`: power cuts under ext4, writes torn and reordered; `tests/cases/power.rs`: the same as a model, 300 times |
+//! | the host is lost | everything up to [`Gauge::durable`] is there, nothing that was not written, and the exact end is found; what may be missing is the sync interval (50 ms; full pages 20 ms), a nap of the keeper's thread (10 to 40 ms) and the time the disk takes to follow | `tests/medium`: power cuts under ext4, writes torn and reordered; `tests/cases/power.rs`: the same as a model, 300 times |
 //! | the same with [`Durability::Sync`] | no decision is lost: its order leaves after the medium has it. The price is one sync of the disk for each: `examples/append.rs` measures it | the same, every second cut |
 //! | the disk is full | trading shrinks, then market data stops, cancels last; nothing is overwritten; it goes on when there is space | `tests/cases/space.rs`, `tests/medium/errors.rs` |
 //! | the medium answers with an error | the health is faulty for good, nothing more is taken, no later sync is believed; a restart finds what was durable | `tests/medium/errors.rs`: EIO and ENOSPC of writes, syncs, allocations |

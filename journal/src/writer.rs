@@ -60,7 +60,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// Bytes ahead of the writer kept present and writable.
     pub prefault_bytes: usize,
-    /// A record waits at most this long, in nanoseconds, before it is synced even though its page is not full.
+    /// A record waits this long, in nanoseconds, before it is synced even though its page is not full; full pages wait for
+    /// the keeper to gather some. To both comes the time until the keeper's thread looks: 40 ms after a pause, in a node.
     pub sync_nanos: u64,
     /// Bound of the wall clock's error at the start, nanoseconds; see [`Writer::clock_error`].
     pub clock_error: u32,

@@ -2,7 +2,8 @@
 //!
 //! It holds the same three conversations with the venue, market data, private and order entry, and hears the same answers
 //! to its orders, which it drops. It answers each delta with one order whose price it copies from the frame, so that the
-//! venue can tell which tick was meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is what keel costs.
+//! venue can tell which tick was meant. No book, no strategy, no risk, no journal: whatever keel takes longer than this is
+//! what keel costs.
 
 use crate::report::hop;
 use crate::venue::{tick_price, url};

@@ -2,8 +2,8 @@
 //!
 //! The idle strategy belongs to the thread. A hot thread spins; one that shares its cores spins, then yields, then
 //! sleeps. Where a hot thread has a CPU, every thread without one stays off it: a cold thread's wake would take the hot
-//! one's caches, and its turn. An agent that panics stops the whole node: the flag goes up, every other thread ends its duty in order, and
-//! the venue's resting orders are the dead man's switch's business.
+//! one's caches, and its turn. An agent that panics stops the whole node: the flag goes up, every other thread ends its
+//! duty in order, and the venue's resting orders are the dead man's switch's business.
 
 #![allow(clippy::disallowed_methods, reason = "sleeping is this file's business")]
 

@@ -76,7 +76,7 @@ fn record(args: &Args, stop: &AtomicBool) -> Result<u64> {
     let endpoint = Endpoint::new(&args.url, &tls(args.authority.as_deref())?)?;
     let wire = Wire::new(endpoint, Arc::new(Traffic::default()));
     let mut recorder = Recorder::create(&args.file)?;
-    let mut pump = Pump { session, wire, due: None };
+    let mut pump = Pump { session, wire, due: None, text: String::new() };
     let watch = Stopwatch::new();
     let mut clock = Clock::real(&watch);
     let start = clock.now().mono;
@@ -103,6 +103,7 @@ struct Pump {
     session: Session,
     wire: Wire,
     due: Option<Mono>,
+    text: String,
 }
 
 impl Pump {
@@ -115,7 +116,7 @@ impl Pump {
         if self.session.deadline().is_some_and(|due| now.mono >= due) {
             self.turn(now, Input::Timer);
         }
-        match self.wire.read() {
+        match self.wire.read(&mut self.text) {
             Turn::Nothing => return Ok(false),
             Turn::Progress => {}
             Turn::Opened => self.turn(now, Input::Connected),
@@ -125,9 +126,11 @@ impl Pump {
                 }
                 self.turn(now, Input::Closed);
             }
-            Turn::Frame(text) => {
+            Turn::Frame => {
+                let text = std::mem::take(&mut self.text);
                 recorder.frame(now.wall.nanos(), text.as_bytes())?;
                 self.turn(now, Input::Frame { bytes: text.as_bytes(), ticks: 0 });
+                self.text = text;
             }
         }
         Ok(true)

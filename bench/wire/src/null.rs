@@ -23,9 +23,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const PATIENCE: u64 = 200_000_000;
 
 fn open(wire: &mut Wire) -> Result<()> {
+    let mut text = String::new();
     wire.connect();
     for _ in 0..PATIENCE {
-        match wire.read() {
+        match wire.read(&mut text) {
             Turn::Opened => return Ok(()),
             Turn::Closed => bail!("{}", wire.trouble().unwrap_or_default()),
             _ => std::hint::spin_loop(),
@@ -36,9 +37,10 @@ fn open(wire: &mut Wire) -> Result<()> {
 
 /// The next text frame.
 fn frame(wire: &mut Wire) -> Result<String> {
+    let mut text = String::new();
     for _ in 0..PATIENCE {
-        match wire.read() {
-            Turn::Frame(text) => return Ok(text.as_str().to_owned()),
+        match wire.read(&mut text) {
+            Turn::Frame => return Ok(text),
             Turn::Closed => bail!("{}", wire.trouble().unwrap_or_default()),
             _ => std::hint::spin_loop(),
         }
@@ -119,12 +121,12 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Re
     if let Some(id) = cpu {
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
-    let mut order = Canned::new(system_wall());
+    let (mut order, mut text) = (Canned::new(system_wall()), String::new());
     let watch = Stopwatch::new();
     let mut spans = [("receive", empty()?), ("answer", empty()?), ("send", empty()?)];
     while !over.load(Ordering::Relaxed) {
         let from = watch.ticks();
-        if let Turn::Frame(text) = public.read() {
+        if public.read(&mut text) == Turn::Frame {
             let read = watch.ticks();
             if let Some(px) = tick_price(text.as_bytes()) {
                 let bytes = order.at(px);
@@ -137,7 +139,7 @@ pub(crate) fn run(port: u16, authority: Option<&Path>, cpu: Option<usize>) -> Re
             }
         }
         // the venue's end is the measurement's
-        if matches!(trade.read(), Turn::Closed) || matches!(private.read(), Turn::Closed) {
+        if trade.read(&mut text) == Turn::Closed || private.read(&mut text) == Turn::Closed {
             break;
         }
     }

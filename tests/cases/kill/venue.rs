@@ -258,6 +258,7 @@ impl Witness {
         let (kept, ends) = (Arc::clone(&record), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let (mut wire, mut clock) = (Wire::new(endpoint, Arc::default()), Clock::real(&Stopwatch::new()));
+            let mut text = String::new();
             let turn = |session: &mut PrivateSession, wire: &mut Wire, now, input: Input<'_>| {
                 session.handle(now, input, &mut |fact| kept.lock().unwrap().take(&fact));
                 while let Some(output) = session.poll() {
@@ -274,7 +275,7 @@ impl Witness {
                 if session.deadline().is_some_and(|due| now.mono >= due) {
                     turn(&mut session, &mut wire, now, Input::Timer);
                 }
-                match wire.read() {
+                match wire.read(&mut text) {
                     Turn::Nothing => std::thread::sleep(Duration::from_micros(300)),
                     Turn::Progress => {}
                     Turn::Opened => turn(&mut session, &mut wire, now, Input::Connected),
@@ -282,7 +283,7 @@ impl Witness {
                         turn(&mut session, &mut wire, now, Input::Closed);
                         kept.lock().unwrap().lost += 1;
                     }
-                    Turn::Frame(text) => {
+                    Turn::Frame => {
                         let input = Input::Frame { bytes: text.as_bytes(), ticks: 0 };
                         turn(&mut session, &mut wire, now, input);
                     }

@@ -19,6 +19,8 @@ mod tls;
 
 pub use market::{Maker, Market};
 pub use tls::AUTHORITY;
+#[cfg(test)]
+pub(crate) use tls::authority;
 
 use crate::node::thread::Stop;
 use anyhow::{Context, Result, bail};

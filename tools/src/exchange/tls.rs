@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub const AUTHORITY: &str = "ca.pem";
 
 /// Makes an authority, writes its certificate into `dir`, and issues the server's own.
-pub(super) fn authority(dir: &Path) -> Result<Arc<ServerConfig>> {
+pub(crate) fn authority(dir: &Path) -> Result<Arc<ServerConfig>> {
     std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::new(Vec::new())?;

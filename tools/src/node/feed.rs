@@ -171,6 +171,7 @@ pub struct FeedAgent {
     round: u32,
     /// One change of a book, as it came.
     sample: Vec<u8>,
+    text: String,
 }
 
 impl std::fmt::Debug for FeedAgent {
@@ -205,6 +206,7 @@ impl FeedAgent {
             up: 0,
             round: 0,
             sample: Vec::with_capacity(SAMPLE),
+            text: String::new(),
         })
     }
 
@@ -233,7 +235,7 @@ impl FeedAgent {
         let mut work = 0;
         while work < BURST {
             let ticks = self.watch.ticks();
-            let turn = self.lines[lane as usize].wire.read();
+            let turn = self.lines[lane as usize].wire.read(&mut self.text);
             if let Some(waited) = self.lines[lane as usize].wire.waited() {
                 self.kernel.record(waited);
             }
@@ -247,10 +249,12 @@ impl FeedAgent {
                     }
                     self.turn(now, lane, Input::Closed);
                 }
-                Turn::Frame(text) => {
+                Turn::Frame => {
+                    let text = std::mem::take(&mut self.text);
                     self.turn(now, lane, Input::Frame { bytes: text.as_bytes(), ticks });
                     self.decode.record(self.watch.nanos(ticks, self.watch.ticks()));
                     self.keep(text.as_bytes());
+                    self.text = text;
                     return work + 1;
                 }
             }
@@ -271,13 +275,13 @@ impl FeedAgent {
         let Some((session, line)) = &mut self.status else { return 0 };
         let mut work = line.connect_if_due(now);
         let ticks = self.watch.ticks();
-        let turn = line.wire.read();
+        let turn = line.wire.read(&mut self.text);
         let input = match &turn {
             Turn::Nothing if session.deadline().is_some_and(|due| now.mono >= due) => Input::Timer,
             Turn::Nothing | Turn::Progress => return work,
             Turn::Opened => Input::Connected,
             Turn::Closed => Input::Closed,
-            Turn::Frame(text) => Input::Frame { bytes: text.as_bytes(), ticks },
+            Turn::Frame => Input::Frame { bytes: self.text.as_bytes(), ticks },
         };
         work += 1;
         let market = &mut self.market;

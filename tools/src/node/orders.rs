@@ -77,6 +77,7 @@ pub struct OrdersAgent {
     rings: Rings,
     lines: [Line; 2],
     facts: Vec<ExecEvent>,
+    text: String,
     meters: Meters,
     watch: Stopwatch,
     board: Arc<Board>,
@@ -114,6 +115,7 @@ impl OrdersAgent {
             rings,
             lines,
             facts,
+            text: String::new(),
             meters,
             watch,
             board,
@@ -281,13 +283,15 @@ impl OrdersAgent {
         let mut work = 0;
         while work < BURST && self.has_room() {
             let (ticks, channel) = (self.watch.ticks(), self.lines[at].channel);
-            match self.lines[at].wire.read() {
+            match self.lines[at].wire.read(&mut self.text) {
                 Turn::Nothing => break,
                 Turn::Progress => {}
                 Turn::Opened => self.turn(now, Input::Connected { channel }, None),
                 Turn::Closed => self.closed(now, at),
-                Turn::Frame(text) => {
+                Turn::Frame => {
+                    let text = std::mem::take(&mut self.text);
                     self.turn(now, Input::Frame { channel, bytes: text.as_bytes(), ticks }, None);
+                    self.text = text;
                 }
             }
             work += 1;

@@ -1,8 +1,12 @@
 //! One WebSocket conversation over TCP or TLS, never blocking.
 //!
 //! In: an endpoint, text to send. Out: text frames, and the moments a conversation opens and closes. A wire is polled:
-//! each [`Wire::read`] does at most one step. It never blocks, never retries by itself (the session machine decides
-//! when to connect again), and never hands out a frame larger than [`MAX_FRAME`].
+//! each [`Wire::read`] looks at the socket at most once. It never blocks, never retries by itself (the session machine
+//! decides when to connect again), never hands out a message larger than [`MAX_FRAME`], and allocates nothing for one that
+//! is no larger than those before it.
+//!
+//! Certificates, keys and the HTTP handshake are rustls' and tungstenite's; the [`stream`]'s records and the [`frames`] in
+//! them are keel's own.
 //!
 //! ```text
 //!   Idle --connect--> Dialing --> Shaking --> Open --error--> Broken --read--> Idle
@@ -10,23 +14,28 @@
 
 use super::stamp::Stamped;
 use anyhow::{Context, Result, bail};
+use frames::{Frames, Opcode, Said};
 use mio::net::TcpStream;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use stream::Stream;
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::handshake::{HandshakeError, MidHandshake};
-use tungstenite::protocol::{WebSocket, WebSocketConfig};
-use tungstenite::{Error, Message, Utf8Bytes};
+use tungstenite::protocol::WebSocket;
 
-/// Largest frame accepted; a larger one closes the conversation. A 1000-level snapshot is about 60 KB.
+mod frames;
+mod records;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+/// Largest message accepted, and most bytes that may wait for a venue which does not take them; more ends the
+/// conversation. A 1000-level snapshot is about 60 KB.
 pub const MAX_FRAME: usize = 4 << 20;
-/// Most bytes taken from the socket at once. The library clears as many before every look, and a look is what an idle
-/// round does: with its usual 128 KiB each round swept the caches of everything a tick needs.
-const READ_BUFFER: usize = 4 << 10;
 
 /// Where a conversation goes. Names are resolved once, here: a hot thread never waits for a name server.
 #[derive(Clone)]
@@ -61,7 +70,9 @@ impl Endpoint {
         let tls = if secure {
             let name =
                 ServerName::try_from(host.to_owned()).with_context(|| format!("{host:?} is not a server name"))?;
-            Some((Arc::clone(tls), name))
+            let mut tls = ClientConfig::clone(tls);
+            tls.enable_secret_extraction = true;
+            Some((Arc::new(tls), name))
         } else {
             None
         };
@@ -69,50 +80,11 @@ impl Endpoint {
     }
 }
 
-enum Stream {
-    Plain(Stamped),
-    Tls(Box<StreamOwned<ClientConnection, Stamped>>),
-}
-
-impl Stream {
-    const fn waited(&mut self) -> Option<u64> {
-        match self {
-            Self::Plain(tcp) => tcp.waited(),
-            Self::Tls(tls) => tls.sock.waited(),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.read(into),
-            Self::Tls(tls) => tls.read(into),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.write(from),
-            Self::Tls(tls) => tls.write(from),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(tcp) => tcp.flush(),
-            Self::Tls(tls) => tls.flush(),
-        }
-    }
-}
-
 enum State {
     Idle,
     Dialing(TcpStream),
     Shaking(Box<MidHandshake<ClientHandshake<Stream>>>),
-    Open(Box<WebSocket<Stream>>),
+    Open(Box<Conversation>),
     Broken,
 }
 
@@ -126,7 +98,7 @@ pub struct Traffic {
 }
 
 /// What one step brought.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing to do.
     Nothing,
@@ -134,10 +106,89 @@ pub enum Turn {
     Progress,
     /// The conversation is open.
     Opened,
-    /// A text frame.
-    Frame(Utf8Bytes),
+    /// A text frame was put where the caller asked.
+    Frame,
     /// The conversation ended.
     Closed,
+}
+
+/// An open conversation.
+struct Conversation {
+    stream: Stream,
+    frames: Frames,
+    frame: Vec<u8>,
+}
+
+impl Conversation {
+    /// One look at the socket, unless what it brought before is not dealt with.
+    fn read(&mut self, text: &mut String) -> io::Result<Turn> {
+        if self.stream.pending() > 0 {
+            self.send_waiting()?;
+        }
+        if let Some(turn) = self.next(text)? {
+            return Ok(turn);
+        }
+        self.stream.fill()?;
+        Ok(self.next(text)?.unwrap_or(Turn::Progress))
+    }
+
+    /// The next whole frame of what lies here.
+    fn next(&mut self, text: &mut String) -> io::Result<Option<Turn>> {
+        loop {
+            let next = self.frames.next(self.stream.plain(), text).map_err(invalid)?;
+            if let Some((count, said)) = next {
+                let turn = self.said(said)?;
+                self.stream.take(count);
+                return Ok(Some(turn));
+            }
+            if !self.stream.open()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn said(&mut self, said: Said) -> io::Result<Turn> {
+        let (opcode, payload) = match said {
+            Said::Text => return Ok(Turn::Frame),
+            Said::Nothing => return Ok(Turn::Progress),
+            Said::Ping(payload) => (Opcode::Pong, payload),
+            Said::Close(payload) => (Opcode::Close, payload),
+        };
+        let payload = &self.stream.plain()[payload];
+        let end = (opcode == Opcode::Close).then(|| frames::why(payload));
+        self.frame.clear();
+        self.frames.write(opcode, payload, &mut self.frame);
+        self.stream.queue(&self.frame)?;
+        let sent = self.send_waiting();
+        end.map_or_else(|| sent.map(|()| Turn::Progress), |why| Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
+    }
+
+    /// Hands the kernel what it takes now.
+    fn send_waiting(&mut self) -> io::Result<()> {
+        match self.stream.send() {
+            Err(error) if !waits(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, text: &[u8]) -> io::Result<()> {
+        self.frame.clear();
+        self.frames.write(Opcode::Text, text, &mut self.frame);
+        if self.stream.pending() + self.frame.len() > MAX_FRAME {
+            return Err(invalid("the venue takes nothing more"));
+        }
+        self.stream.queue(&self.frame)?;
+        self.send_waiting()
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Whether there is only nothing to be had now.
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// One conversation.
@@ -145,7 +196,6 @@ pub struct Wire {
     endpoint: Endpoint,
     state: State,
     next_address: usize,
-    unflushed: bool,
     held: bool,
     traffic: Arc<Traffic>,
     trouble: Option<String>,
@@ -163,7 +213,7 @@ impl Wire {
     #[must_use]
     pub const fn new(endpoint: Endpoint, traffic: Arc<Traffic>) -> Self {
         let state = State::Idle;
-        Self { endpoint, state, next_address: 0, unflushed: false, held: false, traffic, trouble: None, stamps: false }
+        Self { endpoint, state, next_address: 0, held: false, traffic, trouble: None, stamps: false }
     }
 
     /// The same, with the kernel asked when it received each byte.
@@ -175,8 +225,8 @@ impl Wire {
 
     /// Nanoseconds the bytes last read from the socket had waited in the kernel, once; `None` without stamps.
     pub fn waited(&mut self) -> Option<u64> {
-        let State::Open(socket) = &mut self.state else { return None };
-        socket.get_mut().waited()
+        let State::Open(conversation) = &mut self.state else { return None };
+        conversation.stream.waited()
     }
 
     /// Begins a conversation; [`Self::read`] carries it on. Drops the one before.
@@ -191,7 +241,6 @@ impl Wire {
 
     /// Ends the conversation. The end is not reported by [`Self::read`]: whoever closed it knows.
     pub fn close(&mut self) {
-        self.unflushed = false;
         self.state = State::Idle;
     }
 
@@ -200,47 +249,39 @@ impl Wire {
         self.trouble.take()
     }
 
-    /// One step.
-    pub fn read(&mut self) -> Turn {
+    /// One step. A frame's text is put into `text`, in place of what was there.
+    pub fn read(&mut self, text: &mut String) -> Turn {
         if std::mem::take(&mut self.held) {
             self.traffic.finished.fetch_add(1, Ordering::AcqRel);
         }
+        if let State::Open(conversation) = &mut self.state {
+            let read = conversation.read(text);
+            return self.opened(read);
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => Turn::Nothing,
             State::Broken => Turn::Closed,
             State::Dialing(tcp) => self.dial(tcp),
             State::Shaking(shaking) => self.shake(shaking.handshake()),
-            State::Open(mut socket) => {
-                if self.unflushed {
-                    self.unflushed =
-                        matches!(socket.flush(), Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock);
-                }
-                let read = socket.read();
-                self.state = State::Open(socket);
-                self.opened(read)
-            }
+            State::Idle | State::Open(_) => Turn::Nothing,
         }
     }
 
     /// Hands one text frame to the socket. A frame that cannot be taken ends the conversation: the next
     /// [`Self::read`] says so. Without a conversation it does nothing.
     pub fn send(&mut self, text: &[u8]) {
-        let State::Open(socket) = &mut self.state else { return };
-        let message = Message::Text(Utf8Bytes::try_from(tungstenite::Bytes::copy_from_slice(text)).unwrap_or_default());
-        match socket.write(message).and_then(|()| socket.flush()) {
-            Ok(()) => {}
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.unflushed = true,
+        let State::Open(conversation) = &mut self.state else { return };
+        match conversation.send(text) {
+            Ok(()) => {
+                self.traffic.sent.fetch_add(1, Ordering::AcqRel);
+            }
             Err(error) => {
                 self.fail(&error.to_string());
                 self.state = State::Broken;
-                return;
             }
         }
-        self.traffic.sent.fetch_add(1, Ordering::AcqRel);
     }
 
     fn fail(&mut self, why: &str) -> State {
-        self.unflushed = false;
         self.trouble = Some(format!("{}: {why}", self.endpoint.url));
         State::Idle
     }
@@ -259,24 +300,13 @@ impl Wire {
         }
         let _ = tcp.set_nodelay(true);
         let tcp = Stamped::new(tcp, self.stamps);
-        let stream = match &self.endpoint.tls {
-            None => Stream::Plain(tcp),
-            Some((config, name)) => match ClientConnection::new(Arc::clone(config), name.clone()) {
-                Ok(tls) => Stream::Tls(Box::new(StreamOwned::new(tls, tcp))),
-                Err(error) => {
-                    self.state = self.fail(&error.to_string());
-                    return Turn::Closed;
-                }
-            },
-        };
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_FRAME))
-            .max_frame_size(Some(MAX_FRAME))
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(MAX_FRAME);
-        let shaken = tungstenite::client::client_with_config(self.endpoint.url.as_str(), stream, Some(config));
-        self.shake(shaken)
+        match Stream::new(tcp, self.endpoint.tls.as_ref()) {
+            Ok(stream) => self.shake(tungstenite::client::client(self.endpoint.url.as_str(), stream)),
+            Err(error) => {
+                self.state = self.fail(&error.to_string());
+                Turn::Closed
+            }
+        }
     }
 
     fn shake(
@@ -287,10 +317,7 @@ impl Wire {
         >,
     ) -> Turn {
         match shaken {
-            Ok((socket, _)) => {
-                self.state = State::Open(Box::new(socket));
-                Turn::Opened
-            }
+            Ok((socket, _)) => self.open(socket.into_inner()),
             Err(HandshakeError::Interrupted(shaking)) => {
                 self.state = State::Shaking(Box::new(shaking));
                 Turn::Nothing
@@ -302,18 +329,27 @@ impl Wire {
         }
     }
 
-    fn opened(&mut self, read: tungstenite::Result<Message>) -> Turn {
+    /// The handshake read the answer's head and nothing behind it.
+    fn open(&mut self, stream: Stream) -> Turn {
+        match Frames::new(MAX_FRAME) {
+            Ok(frames) => {
+                self.state = State::Open(Box::new(Conversation { stream, frames, frame: Vec::new() }));
+                Turn::Opened
+            }
+            Err(error) => {
+                self.state = self.fail(&error.to_string());
+                Turn::Closed
+            }
+        }
+    }
+
+    fn opened(&mut self, read: io::Result<Turn>) -> Turn {
         match read {
-            Ok(Message::Text(text)) => {
-                self.held = true;
-                Turn::Frame(text)
+            Ok(turn) => {
+                self.held = turn == Turn::Frame;
+                turn
             }
-            Ok(Message::Ping(_)) => {
-                self.unflushed = true;
-                Turn::Progress
-            }
-            Ok(_) => Turn::Progress,
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Turn::Nothing,
+            Err(error) if waits(&error) => Turn::Nothing,
             Err(error) => {
                 self.state = self.fail(&error.to_string());
                 Turn::Closed
@@ -322,7 +358,7 @@ impl Wire {
     }
 }
 
-/// TLS as the venue speaks it: the web's roots, or one authority of our own for a simulated exchange.
+/// Whom to trust: the web's roots, or one authority of our own for a simulated exchange.
 pub fn tls(authority: Option<&std::path::Path>) -> Result<Arc<ClientConfig>> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = authority {

@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { records: 250_000, rows: 20_000, bytes: 16 << 20 }
+        Self { records: 250_000, rows: 60_000, bytes: 16 << 20 }
     }
 }
 

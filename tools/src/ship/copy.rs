@@ -30,6 +30,9 @@ const COMPANY: Duration = Duration::from_millis(50);
 const SPAN_AGE: Duration = Duration::from_secs(5);
 /// While following: how often an idle journal is looked at.
 const IDLE: Duration = Duration::from_millis(5);
+/// The first batch carries this part of what one may, and each after it twice as much: the store works while a backlog
+/// is still being read.
+const FIRST: u64 = 16;
 /// A batch that was too much for the store's patience shrinks to no fewer rows than this.
 const SMALLEST: u64 = 100;
 
@@ -95,7 +98,8 @@ impl Copier {
     #[allow(clippy::disallowed_methods, reason = "a store's thread may watch the clock; no agent lives on it")]
     pub fn run(&self) -> Result<()> {
         let runtime = runtime()?;
-        let mut manners = Manners { limits: self.limits, refused: Refused::new() };
+        let rows = (self.limits.rows / FIRST).max(SMALLEST).min(self.limits.rows);
+        let mut manners = Manners { limits: Limits { rows, ..self.limits }, refused: Refused::new() };
         let mut failing: Option<Instant> = None;
         let mut turn = 0;
         loop {

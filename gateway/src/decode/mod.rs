@@ -14,9 +14,11 @@
 
 mod rows;
 mod scalar;
+mod scan;
 
 pub(crate) use rows::{ExecRow, OrderRow, PositionRow, WalletRow};
 pub(crate) use scalar::Scalar;
+use scan::{Scan, row};
 
 use crate::encode::RequestId;
 use keel_core::event::{Ack, Channel, ExecEvent, Flag, Op};
@@ -100,35 +102,40 @@ pub struct Decoder {
     skipped: Skipped,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    topic: Scalar<'a>,
-    op: Scalar<'a>,
-    creation_time: Scalar<'a>,
-    success: Scalar<'a>,
-    req_id: Scalar<'a>,
-    ret_code: Scalar<'a>,
-    data: Option<&'a RawValue>,
-    ret_ext_info: Option<&'a RawValue>,
-    header: Limits<'a>,
+row! {
+    /// What every frame has.
+    Envelope {
+        topic: "topic",
+        op: "op",
+        creation_time: "creationTime",
+        success: "success",
+        req_id: "reqId",
+        ret_code: "retCode",
+        data: "data",
+        ret_ext_info: "retExtInfo",
+        header: "header",
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Limits<'a> {
-    #[serde(borrow, rename = "X-Bapi-Limit")]
-    limit: Scalar<'a>,
-    #[serde(rename = "X-Bapi-Limit-Status")]
-    remaining: Scalar<'a>,
-    #[serde(rename = "X-Bapi-Limit-Reset-Timestamp")]
-    reset: Scalar<'a>,
-    #[serde(rename = "Timenow")]
-    now: Scalar<'a>,
+row! {
+    /// What the venue lets us ask.
+    Limits {
+        limit: "X-Bapi-Limit",
+        remaining: "X-Bapi-Limit-Status",
+        reset: "X-Bapi-Limit-Reset-Timestamp",
+        now: "Timenow",
+    }
 }
 
-/// `data` of an answer: of one request, or a list of a batch.
+row! {
+    /// `data` of the answer to one request.
+    AnsweredOne {
+        order_id: "orderId",
+        order_link_id: "orderLinkId",
+    }
+}
+
+/// `data` of an answer read by serde: of one request, or a list of a batch.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Answered<'a> {
@@ -193,7 +200,10 @@ impl Decoder {
         sink: &mut impl FnMut(ExecEvent),
     ) -> Result<Seen, DecodeError> {
         self.scratch.clear();
-        let envelope: Envelope<'_> = json(bytes)?;
+        let text = core::str::from_utf8(bytes).map_err(|_| DecodeError::Json)?;
+        let mut scan = Scan::new(text);
+        let envelope = Envelope::read(&mut scan)?;
+        scan.end()?;
         let seen = match envelope.topic.text() {
             b"" => self.answer(&envelope, source)?,
             topic => self.topic(topic, &envelope, source)?,
@@ -204,26 +214,12 @@ impl Decoder {
 
     fn topic(&mut self, topic: &[u8], envelope: &Envelope<'_>, source: Source) -> Result<Seen, DecodeError> {
         match topic.strip_suffix(b".linear").unwrap_or(topic) {
-            b"order" => {
-                for row in &part::<Vec<OrderRow<'_>>>(envelope.data)? {
-                    self.order(row, source)?;
-                }
-            }
-            b"execution" => {
-                for row in &part::<Vec<ExecRow<'_>>>(envelope.data)? {
-                    self.execution(row, source)?;
-                }
-            }
-            b"position" => {
-                for row in &part::<Vec<PositionRow<'_>>>(envelope.data)? {
-                    self.position(row, source)?;
-                }
-            }
+            b"order" => rows(envelope.data, |scan| self.order(&OrderRow::read(scan)?, source))?,
+            b"execution" => rows(envelope.data, |scan| self.execution(&ExecRow::read(scan)?, source))?,
+            b"position" => rows(envelope.data, |scan| self.position(&PositionRow::read(scan)?, source))?,
             b"wallet" => {
                 let ts = envelope.creation_time.wall()?;
-                for row in &part::<Vec<WalletRow<'_>>>(envelope.data)? {
-                    self.wallet(row, ts, source)?;
-                }
+                rows(envelope.data, |scan| self.wallet(&WalletRow::read(scan)?, ts, source))?;
             }
             b"execution.fast" => self.skipped.fast += 1,
             _ => {
@@ -319,14 +315,15 @@ impl Decoder {
                 return Ok(Seen::Other);
             }
         };
+        let limits = envelope.header.part().map_or(Ok(Limits::default()), |text| Limits::read(&mut Scan::new(text)))?;
         let ack = Ack {
             recv: source.recv,
             ticks: source.ticks,
-            ts: envelope.header.now.wall()?,
-            limit_reset: envelope.header.reset.wall()?,
+            ts: limits.now.wall()?,
+            limit_reset: limits.reset.wall()?,
             code: code(envelope.ret_code)?,
-            limit: small(envelope.header.limit)?,
-            remaining: small(envelope.header.remaining)?,
+            limit: small(limits.limit)?,
+            remaining: small(limits.remaining)?,
             op,
             channel: Channel::Trade,
             batch: Flag::from(batch),
@@ -335,7 +332,8 @@ impl Decoder {
         if batch {
             return self.batch(envelope, ack);
         }
-        let data: Answered<'_> = part(envelope.data)?;
+        let data =
+            envelope.data.part().map_or(Ok(AnsweredOne::default()), |text| AnsweredOne::read(&mut Scan::new(text)))?;
         let asked = RequestId::parse(envelope.req_id.text());
         let client = asked.map(|id| id.client).or_else(|| ClientId::from_link(data.order_link_id.text()));
         let venue = VenueId::new(data.order_id.text()).ok_or(DecodeError::Id)?;
@@ -345,8 +343,8 @@ impl Decoder {
 
     /// Items of a batch fail one by one; a batch refused whole has no items.
     fn batch(&mut self, envelope: &Envelope<'_>, ack: Ack) -> Result<Seen, DecodeError> {
-        let data: Answered<'_> = part(envelope.data)?;
-        let verdicts: Verdicts<'_> = part(envelope.ret_ext_info)?;
+        let data: Answered<'_> = envelope.data.part().map_or(Ok(Answered::default()), |text| json(text.as_bytes()))?;
+        let verdicts = envelope.ret_ext_info.part().map_or(Ok(Verdicts::default()), |text| json(text.as_bytes()))?;
         if data.list.is_empty() {
             self.keep(ExecEvent::Ack(ack))?;
         }
@@ -361,6 +359,11 @@ impl Decoder {
         }
         Ok(Seen::Facts(self.scratch.len()))
     }
+}
+
+/// Each row of what a frame carries.
+fn rows<'a>(data: Scalar<'a>, row: impl FnMut(&mut Scan<'a>) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+    data.part().map_or(Ok(()), |text| Scan::new(text).array(row))
 }
 
 pub(crate) fn code(value: Scalar<'_>) -> Result<i32, DecodeError> {

@@ -5,33 +5,32 @@
 //! fees) must be exact; averages and valuations may carry more digits than we keep.
 
 use super::scalar::Scalar;
+use super::scan::{Scan, row};
 use super::{DecodeError, Source};
 use keel_core::event::{ExecKind, Fill, Flag, OrderStatus, OrderUpdate, Side, TimeInForce, VenuePosition, Wallet};
 use keel_core::ids::{ClientId, InstrumentId, Text, VenueId};
 use keel_core::units::{Notional, Px, Qty, SCALE};
-use serde::Deserialize;
 
-/// A row of `order`, `order/realtime`, `order/history`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct OrderRow<'a> {
-    #[serde(borrow)]
-    pub(crate) category: Scalar<'a>,
-    pub(crate) symbol: Scalar<'a>,
-    order_id: Scalar<'a>,
-    order_link_id: Scalar<'a>,
-    side: Scalar<'a>,
-    order_status: Scalar<'a>,
-    reject_reason: Scalar<'a>,
-    cancel_type: Scalar<'a>,
-    time_in_force: Scalar<'a>,
-    price: Scalar<'a>,
-    qty: Scalar<'a>,
-    avg_price: Scalar<'a>,
-    leaves_qty: Scalar<'a>,
-    cum_exec_qty: Scalar<'a>,
-    reduce_only: Scalar<'a>,
-    updated_time: Scalar<'a>,
+row! {
+    /// A row of `order`, `order/realtime`, `order/history`.
+    OrderRow {
+        pub(crate) category: "category",
+        pub(crate) symbol: "symbol",
+        order_id: "orderId",
+        order_link_id: "orderLinkId",
+        side: "side",
+        order_status: "orderStatus",
+        reject_reason: "rejectReason",
+        cancel_type: "cancelType",
+        time_in_force: "timeInForce",
+        price: "price",
+        qty: "qty",
+        avg_price: "avgPrice",
+        leaves_qty: "leavesQty",
+        cum_exec_qty: "cumExecQty",
+        reduce_only: "reduceOnly",
+        updated_time: "updatedTime",
+    }
 }
 
 impl OrderRow<'_> {
@@ -64,28 +63,27 @@ impl OrderRow<'_> {
     }
 }
 
-/// A row of `execution` or `execution/list`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct ExecRow<'a> {
-    #[serde(borrow)]
-    pub(crate) category: Scalar<'a>,
-    pub(crate) symbol: Scalar<'a>,
-    order_id: Scalar<'a>,
-    order_link_id: Scalar<'a>,
-    side: Scalar<'a>,
-    leaves_qty: Scalar<'a>,
-    exec_id: Scalar<'a>,
-    exec_price: Scalar<'a>,
-    exec_qty: Scalar<'a>,
-    exec_fee: Scalar<'a>,
-    exec_type: Scalar<'a>,
-    exec_time: Scalar<'a>,
-    is_maker: Scalar<'a>,
-    closed_size: Scalar<'a>,
-    exec_pnl: Scalar<'a>,
-    mark_price: Scalar<'a>,
-    seq: Scalar<'a>,
+row! {
+    /// A row of `execution` or `execution/list`.
+    ExecRow {
+        pub(crate) category: "category",
+        pub(crate) symbol: "symbol",
+        order_id: "orderId",
+        order_link_id: "orderLinkId",
+        side: "side",
+        leaves_qty: "leavesQty",
+        exec_id: "execId",
+        exec_price: "execPrice",
+        exec_qty: "execQty",
+        exec_fee: "execFee",
+        exec_type: "execType",
+        exec_time: "execTime",
+        is_maker: "isMaker",
+        closed_size: "closedSize",
+        exec_pnl: "execPnl",
+        mark_price: "markPrice",
+        seq: "seq",
+    }
 }
 
 impl ExecRow<'_> {
@@ -124,30 +122,26 @@ impl ExecRow<'_> {
     }
 }
 
-/// A row of `position` or `position/list`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct PositionRow<'a> {
-    #[serde(borrow)]
-    pub(crate) category: Scalar<'a>,
-    pub(crate) symbol: Scalar<'a>,
-    pub(crate) position_idx: Scalar<'a>,
-    side: Scalar<'a>,
-    size: Scalar<'a>,
-    /// The stream's word for it; the query says `avgPrice`.
-    #[serde(alias = "avgPrice")]
-    entry_price: Scalar<'a>,
-    mark_price: Scalar<'a>,
-    liq_price: Scalar<'a>,
-    unrealised_pnl: Scalar<'a>,
-    cur_realised_pnl: Scalar<'a>,
-    #[serde(rename = "positionIM")]
-    initial_margin: Scalar<'a>,
-    #[serde(rename = "positionMM")]
-    maintenance_margin: Scalar<'a>,
-    position_status: Scalar<'a>,
-    updated_time: Scalar<'a>,
-    seq: Scalar<'a>,
+row! {
+    /// A row of `position` or `position/list`.
+    PositionRow {
+        pub(crate) category: "category",
+        pub(crate) symbol: "symbol",
+        pub(crate) position_idx: "positionIdx",
+        side: "side",
+        size: "size",
+        /// The stream's word for it; the query says `avgPrice`.
+        entry_price: "entryPrice" or "avgPrice",
+        mark_price: "markPrice",
+        liq_price: "liqPrice",
+        unrealised_pnl: "unrealisedPnl",
+        cur_realised_pnl: "curRealisedPnl",
+        initial_margin: "positionIM",
+        maintenance_margin: "positionMM",
+        position_status: "positionStatus",
+        updated_time: "updatedTime",
+        seq: "seq",
+    }
 }
 
 impl PositionRow<'_> {
@@ -179,35 +173,46 @@ impl PositionRow<'_> {
     }
 }
 
-/// A row of `wallet` or `wallet-balance`: the account in USD, its coins each in itself.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct WalletRow<'a> {
-    #[serde(borrow)]
-    pub(crate) account_type: Scalar<'a>,
-    total_available_balance: Scalar<'a>,
-    total_initial_margin: Scalar<'a>,
-    total_maintenance_margin: Scalar<'a>,
-    coin: Vec<CoinRow<'a>>,
+row! {
+    /// A row of `wallet` or `wallet-balance`: the account in USD, its coins each in itself.
+    WalletRow {
+        pub(crate) account_type: "accountType",
+        total_available_balance: "totalAvailableBalance",
+        total_initial_margin: "totalInitialMargin",
+        total_maintenance_margin: "totalMaintenanceMargin",
+        coin: "coin",
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct CoinRow<'a> {
-    #[serde(borrow)]
-    coin: Scalar<'a>,
-    equity: Scalar<'a>,
-    wallet_balance: Scalar<'a>,
-    unrealised_pnl: Scalar<'a>,
+row! {
+    CoinRow {
+        coin: "coin",
+        equity: "equity",
+        wallet_balance: "walletBalance",
+        unrealised_pnl: "unrealisedPnl",
+    }
 }
 
-impl WalletRow<'_> {
+impl<'a> WalletRow<'a> {
+    fn usdt(&self) -> Result<Option<CoinRow<'a>>, DecodeError> {
+        let mut usdt = None;
+        if let Some(coins) = self.coin.part() {
+            Scan::new(coins).array(|scan| {
+                let row = CoinRow::read(scan)?;
+                if usdt.is_none() && row.coin.text() == b"USDT" {
+                    usdt = Some(row);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(usdt)
+    }
+
     /// `None` when the row does not speak of USDT. A query leaves coins of nothing out: there it means zero.
     pub(crate) fn fact(&self, ts: keel_core::units::Wall, source: Source) -> Result<Option<Wallet>, DecodeError> {
-        let nothing = CoinRow::default();
-        let usdt = match self.coin.iter().find(|row| row.coin.text() == b"USDT") {
+        let usdt = match self.usdt()? {
             Some(row) => row,
-            None if source.queried.is_set() => &nothing,
+            None if source.queried.is_set() => CoinRow::default(),
             None => return Ok(None),
         };
         Ok(Some(Wallet {

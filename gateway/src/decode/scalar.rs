@@ -3,20 +3,39 @@
 use super::DecodeError;
 use keel_core::event::Flag;
 use keel_core::units::{NumError, Wall, parse_decimal};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A string, number, boolean or null, borrowed from the frame. Absent reads as null.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Scalar<'a>(#[serde(borrow)] Option<&'a RawValue>);
+/// A value as it is written, borrowed from the frame: a string, a number, a boolean, null, or a whole object or array.
+/// Absent reads as null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scalar<'a>(&'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&'de RawValue>::deserialize(from).map(|raw| Self(raw.get()))
+    }
+}
 
 impl<'a> Scalar<'a> {
+    /// It is there; once.
+    pub(crate) fn put(&mut self, value: &'a str) -> Result<(), DecodeError> {
+        if !self.0.is_empty() {
+            return Err(DecodeError::Json);
+        }
+        self.0 = value;
+        Ok(())
+    }
+
+    /// What is written, quotes and brackets included; `None` when there is nothing or as good as nothing.
+    pub(crate) fn part(self) -> Option<&'a str> {
+        (!matches!(self.0, "" | "null" | "\"\"")).then_some(self.0)
+    }
+
     /// The bytes between the quotes, or the bare token; empty for null. An escape is kept as written: no field keel
     /// reads for more than display ever holds one, and a kept escape matches nothing.
     pub(crate) fn text(self) -> &'a [u8] {
-        let raw = self.0.map_or("null", RawValue::get);
-        match raw.as_bytes() {
+        match self.0.as_bytes() {
             b"null" => b"",
             [b'"', inner @ .., b'"'] => inner,
             bare => bare,

@@ -38,7 +38,7 @@ PATIENCE = 5400
 # What stands in the way of a target that is missed, and what was tried; the logs say it in full.
 STANDS = {
     "P1": "on two CPUs keel's cold threads share the exchange's, so that their turns lie in keel's tail and not in the null echo's; and what lies still "
-          "between two ticks is cold, twice as much of it in keel. Tried: seventeen changes, bench/wire/TRIED.md",
+          "between two ticks is cold, twice as much of it in keel. Tried: twenty changes, bench/wire/TRIED.md",
     "P2": "at a pace the others keep up with, everything lies still for milliseconds and is cold, a bare echo too (P1's other loads); keel's tail is its "
           "cold threads on the exchange's CPU. Tried: bench/wire/TRIED.md",
     "P3": "the scan and the typed parsers lose less to a busy neighbour than keel's denser code; what is left is the work itself. Tried: bench/decode/TRIED.md",
@@ -49,9 +49,7 @@ STANDS = {
     "P6": "a fact is read, its checksum verified, decided again by the whole engine with its risk, and compared: a third of its time is reading, the rest "
           "is spread over forty functions; hftbacktest applies floats to a book and checks nothing. Tried: each frame judged once instead of three times",
     "P7": "ship reads and checks the journal, encodes its rows and moves a cursor in the same transaction, on the CPUs Postgres runs on; psql copies a file "
-          "that is ready. Tried: COPY in binary, one transaction a batch, a thread of its own for the socket",
-    "P8": "the TLS and WebSocket libraries allocate some ten times for a tick and its order. Not tried yet: frames of our own on an unbuffered TLS "
-          "connection (bench/wire/TRIED.md)",
+          "that is ready. each batch's COMMIT waits for the disk. Tried: COPY in binary, one transaction a batch, a thread of its own for the socket, batches three times as large, the first ones small",
     "P9": "a restart reads from the last whole beginning; where a run of ten million records died, all of it is read and folded",
 }
 

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::decode::Key;
-use keel_core::units::{NumError, SCALE, parse_decimal};
+use keel_core::units::{NumError, parse_decimal};
 
 /// Quoted decimals longer than this are left to the general parser.
 const LONGEST_DECIMAL: usize = 40;
@@ -45,6 +45,88 @@ const fn eight_digits(chunk: u64) -> u64 {
 const fn first_quote(chunk: u64) -> u64 {
     let zero = chunk ^ 0x2222_2222_2222_2222;
     zero.wrapping_sub(0x0101_0101_0101_0101) & !zero & 0x8080_8080_8080_8080
+}
+
+/// How a decimal is written: digits before its point, and digits in all.
+///
+/// Prices of one message mostly have the same. With a guess that holds, where a price ends is known before it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// 1 to 7.
+    whole: usize,
+    /// As many, to 8.
+    digits: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { whole: 1, digits: 1 }
+    }
+}
+
+impl Shape {
+    fn of(text: &[u8]) -> Option<Self> {
+        let whole = text.iter().position(|byte| *byte == b'.')?;
+        let digits = text.len() - 1;
+        ((1..8).contains(&whole) && (whole..=8).contains(&digits)).then_some(Self { whole, digits })
+    }
+
+    /// The decimal that these bytes begin with, if it is written so and a quote is behind it. The point is taken out: what
+    /// follows it moves up by one.
+    #[inline(always)]
+    fn read(self, bytes: &[u8; 16]) -> Option<i64> {
+        let (whole, digits) = (self.whole & 7, self.digits & 15);
+        if bytes[whole] != b'.' || bytes[(digits + 1) & 15] != b'"' {
+            return None;
+        }
+        let behind = u64::MAX << (8 * whole);
+        let value = padded(word(bytes, 0) & !behind | word(bytes, 1) & behind, digits);
+        if non_digits(value) != 0 {
+            return None;
+        }
+        Some(eight_digits(value).wrapping_mul(POW10[8 - (digits - whole)]).cast_signed())
+    }
+
+    /// Two decimals with `","` between them, the first one written so, and how many bytes they take.
+    #[inline(always)]
+    fn pair(self, bytes: &[u8; 32]) -> Option<(i64, i64, usize)> {
+        let first = self.read(bytes.first_chunk()?)?;
+        let at = (self.digits + 4) & 15;
+        if bytes[at - 2..at] != *b",\"" {
+            return None;
+        }
+        let (second, length) = plain(bytes[at..].first_chunk()?)?;
+        Some((first, second, at + length))
+    }
+}
+
+/// The decimal that these bytes begin with, and how many of them it and the quote behind it take; `None` for a long one.
+#[inline(always)]
+fn plain(bytes: &[u8; 16]) -> Option<(i64, usize)> {
+    let here = word(bytes, 0);
+    let (whole, digits) = (leading_digits(here), (first_quote(word(bytes, 1)).trailing_zeros() / 8) as usize);
+    if whole == 0 || whole == 8 {
+        return None;
+    }
+    if whole == digits + 1 {
+        return Some((eight_digits(padded(here, whole)).wrapping_mul(POW10[8]).cast_signed(), whole + 1));
+    }
+    if digits < whole {
+        return None;
+    }
+    Shape { whole, digits }.read(bytes).map(|value| (value, digits + 2))
+}
+
+/// Of these digits so many, with zeros before them; one at least.
+#[inline(always)]
+const fn padded(word: u64, digits: usize) -> u64 {
+    let empty = 64 - 8 * digits;
+    word << empty | 0x3030_3030_3030_3030 & !(u64::MAX << empty)
+}
+
+#[inline(always)]
+fn word(bytes: &[u8; 16], at: usize) -> u64 {
+    bytes[at..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
@@ -175,27 +257,27 @@ impl<'a> Scan<'a> {
     /// A decimal without a sign and its closing quote, in steps of 1e-8. The opening quote is already behind.
     #[inline(always)]
     pub(crate) fn decimal(&mut self) -> Option<i64> {
-        let Some(bytes) = self.rest.first_chunk::<16>() else { return self.decimal_by_digit() };
-        let word = |at: usize| bytes[at..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
-        let (here, next) = (word(0), word(1));
-        let whole_len = leading_digits(here);
-        if whole_len == 0 || whole_len == 8 {
-            return self.decimal_by_digit();
+        match self.rest.first_chunk::<16>().and_then(plain) {
+            Some((value, length)) => {
+                self.rest = &self.rest[length..];
+                Some(value)
+            }
+            None => self.decimal_by_digit(),
         }
-        if bytes[whole_len] == b'"' {
-            self.rest = &self.rest[whole_len + 1..];
-            let whole = eight_digits(here << (64 - 8 * whole_len));
-            return Some(whole.wrapping_mul(SCALE.unsigned_abs()).cast_signed());
+    }
+
+    /// Two decimals, `63943.90","46.372"`, of which the first is mostly written like the one before in its column.
+    #[inline(always)]
+    pub(crate) fn pair(&mut self, before: &mut Shape) -> Option<(i64, i64)> {
+        if let Some((first, second, length)) = self.rest.first_chunk::<32>().and_then(|bytes| before.pair(bytes)) {
+            self.rest = &self.rest[length..];
+            return Some((first, second));
         }
-        // The point taken out: what follows it moves up by one.
-        let behind = u64::MAX << (8 * whole_len);
-        let digits = ((non_digits(next) & behind).trailing_zeros() / 8) as usize;
-        if bytes[whole_len] != b'.' || bytes[digits + 1] != b'"' {
-            return self.decimal_by_digit();
-        }
-        self.rest = &self.rest[digits + 2..];
-        let value = eight_digits((here & !behind | next & behind) << (64 - 8 * digits));
-        Some(value.wrapping_mul(POW10[8 - (digits - whole_len)]).cast_signed())
+        let text = self.rest;
+        let first = self.decimal()?;
+        *before = Shape::of(&text[..text.len() - self.rest.len() - 1]).unwrap_or(*before);
+        self.lit(b",\"")?;
+        Some((first, self.decimal()?))
     }
 
     #[cold]
@@ -266,6 +348,7 @@ impl<'a> Scan<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keel_core::units::SCALE;
     use proptest::prelude::*;
 
     fn decimal(text: &str) -> Option<i64> {

@@ -7,7 +7,7 @@ use super::general::{ack_reason, op_of, request_number};
 use super::{MAX_LEVELS, MAX_ROWS, Message, Scratch, TickerChange, TickerField, wall};
 use crate::decode::table::Symbols;
 use crate::decode::{AckReason, BookHead};
-use crate::scan::Scan;
+use crate::scan::{Scan, Shape};
 use crate::topic::{MAX_DEPTH, Topic, minutes_of};
 use keel_core::event::{Bar, Flag, Level, Liquidation, MarketEvent, Origin, PriceLimit, Side, Trade};
 use keel_core::ids::InstrumentId;
@@ -70,12 +70,22 @@ fn millis(scan: &mut Scan<'_>) -> Option<Wall> {
 
 #[inline(always)]
 fn px(scan: &mut Scan<'_>) -> Option<Px> {
-    scan.decimal().filter(|raw| *raw > 0 && *raw <= Px::MAX.raw()).map(Px::from_raw)
+    positive(scan.decimal()?)
+}
+
+#[inline(always)]
+fn positive(raw: i64) -> Option<Px> {
+    (raw > 0 && raw <= Px::MAX.raw()).then_some(Px::from_raw(raw))
 }
 
 #[inline(always)]
 fn qty(scan: &mut Scan<'_>) -> Option<Qty> {
-    scan.decimal().filter(|raw| *raw <= Qty::MAX.raw()).map(Qty::from_raw)
+    possible(scan.decimal()?)
+}
+
+#[inline(always)]
+fn possible(raw: i64) -> Option<Qty> {
+    (raw <= Qty::MAX.raw()).then_some(Qty::from_raw(raw))
 }
 
 fn side(scan: &mut Scan<'_>) -> Option<Side> {
@@ -125,10 +135,11 @@ fn book(scan: &mut Scan<'_>, symbols: &Symbols, scratch: &mut Scratch) -> Option
     if scan.symbol()? != symbol {
         return None;
     }
+    let mut shape = Shape::default();
     scan.lit(b",\"b\":[")?;
-    let bids = levels(scan, &mut scratch.levels, 0)?;
+    let bids = levels(scan, &mut shape, &mut scratch.levels, 0)?;
     scan.lit(b",\"a\":[")?;
-    let asks = levels(scan, &mut scratch.levels, bids)?;
+    let asks = levels(scan, &mut shape, &mut scratch.levels, bids)?;
     scan.lit(b",\"u\":")?;
     let u = scan.int()?;
     scan.lit(b",\"seq\":")?;
@@ -141,17 +152,16 @@ fn book(scan: &mut Scan<'_>, symbols: &Symbols, scratch: &mut Scratch) -> Option
 
 /// `["63943.90","46.372"],...]` after the opening bracket; how many.
 #[inline(always)]
-fn levels(scan: &mut Scan<'_>, levels: &mut [Level], from: usize) -> Option<usize> {
+fn levels(scan: &mut Scan<'_>, shape: &mut Shape, levels: &mut [Level], from: usize) -> Option<usize> {
     if scan.eat(b"]") {
         return Some(0);
     }
     let room = &mut levels[from..MAX_LEVELS.min(from + usize::from(MAX_DEPTH))];
+    scan.lit(b"[\"")?;
     for (at, slot) in room.iter_mut().enumerate() {
-        scan.lit(b"[\"")?;
-        let px = px(scan)?;
-        scan.lit(b",\"")?;
-        *slot = Level { px, qty: qty(scan)? };
-        if !scan.eat(b"],") {
+        let (px, qty) = scan.pair(shape)?;
+        *slot = Level { px: positive(px)?, qty: possible(qty)? };
+        if !scan.eat(b"],[\"") {
             scan.lit(b"]]")?;
             return Some(at + 1);
         }

@@ -163,10 +163,11 @@ impl Conversation {
         end.map_or_else(|| sent.map(|()| Turn::Progress), |why| Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
     }
 
-    /// Hands the kernel what it takes now.
+    /// Hands the kernel what it takes now. What it does not must not become too much.
     fn send_waiting(&mut self) -> io::Result<()> {
         match self.stream.send() {
             Err(error) if !waits(&error) => Err(error),
+            _ if self.stream.pending() > MAX_FRAME => Err(invalid("the venue takes nothing more")),
             _ => Ok(()),
         }
     }
@@ -174,9 +175,6 @@ impl Conversation {
     fn send(&mut self, text: &[u8]) -> io::Result<()> {
         self.frame.clear();
         self.frames.write(Opcode::Text, text, &mut self.frame);
-        if self.stream.pending() + self.frame.len() > MAX_FRAME {
-            return Err(invalid("the venue takes nothing more"));
-        }
         self.stream.queue(&self.frame)?;
         self.send_waiting()
     }

@@ -250,6 +250,20 @@ fn a_venue_that_takes_nothing_ends_the_conversation_and_one_that_waits_does_not(
 }
 
 #[test]
+fn a_venue_that_asks_and_takes_no_answer_is_left() {
+    let venue = Venue::new();
+    let host = venue.host(|server| {
+        let ping = Message::Ping(vec![7; 125].into());
+        while server.write(ping.clone()).and_then(|()| server.flush()).is_ok() {}
+    });
+    let (mut wire, mut text) = (opened(&venue), String::new());
+    assert_eq!(next(&mut wire, &mut text), Turn::Closed);
+    assert!(wire.trouble().unwrap().ends_with("the venue takes nothing more"));
+    drop(wire);
+    host.join().unwrap();
+}
+
+#[test]
 fn what_is_no_tls_or_not_this_one_is_refused_in_a_sentence() {
     let venue = Venue::new();
     let host = venue.host_bytes(|tcp| {

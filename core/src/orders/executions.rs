@@ -10,16 +10,27 @@ use crate::ids::VenueId;
 pub const MAX_EXECUTIONS: usize = 8192;
 
 /// The set.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Executions {
     ring: Vec<VenueId>,
     oldest: usize,
     slots: Slots,
 }
 
+impl Clone for Executions {
+    fn clone(&self) -> Self {
+        Self { ring: super::roomy(&self.ring, MAX_EXECUTIONS), oldest: self.oldest, slots: self.slots.clone() }
+    }
+}
+
 impl Executions {
     pub(super) fn new() -> Self {
         Self { ring: Vec::with_capacity(MAX_EXECUTIONS), oldest: 0, slots: Slots::new(MAX_EXECUTIONS) }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn room(&self) -> usize {
+        self.ring.capacity()
     }
 
     /// `false` when it was there.

@@ -64,7 +64,7 @@ pub struct Effect {
 }
 
 /// The table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Orders {
     run: u32,
     issued: u32,
@@ -74,6 +74,27 @@ pub struct Orders {
     executions: Executions,
     finished: Vec<Working>,
     next_finished: usize,
+}
+
+/// With the room it was made with: a copy takes all of its memory at once, too.
+impl Clone for Orders {
+    fn clone(&self) -> Self {
+        Self {
+            rows: roomy(&self.rows, MAX_ORDERS),
+            memory: roomy(&self.memory, MAX_ORDERS),
+            index: self.index.clone(),
+            executions: self.executions.clone(),
+            finished: roomy(&self.finished, MAX_FINISHED),
+            ..*self
+        }
+    }
+}
+
+/// A copy with room for `most`.
+fn roomy<T: Clone>(rows: &[T], most: usize) -> Vec<T> {
+    let mut copy = Vec::with_capacity(most);
+    copy.extend_from_slice(rows);
+    copy
 }
 
 impl Orders {

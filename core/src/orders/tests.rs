@@ -522,6 +522,17 @@ proptest! {
 
 }
 
+#[test]
+fn a_copy_has_the_room_of_a_new_table() {
+    let mut orders = Orders::new(1);
+    orders.admit(at(0), &new(1, 1)).unwrap();
+    let copy = orders.clone();
+    assert_eq!(copy.open(), orders.open());
+    let room = |orders: &Orders| [orders.rows.capacity(), orders.memory.capacity(), orders.finished.capacity()];
+    assert_eq!(room(&copy), [MAX_ORDERS, MAX_ORDERS, MAX_FINISHED]);
+    assert_eq!(copy.executions.room(), MAX_EXECUTIONS);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     /// The index and the rows against a plain list.

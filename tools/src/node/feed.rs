@@ -14,7 +14,7 @@ use super::board::{Board, Cell, NEVER};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::scout::{Findings, Rounds};
-use super::wire::{Turn, Wire};
+use super::wire::{ROOM, Turn, Wire};
 use super::{Part, Report, Timed};
 use anyhow::{Result, ensure};
 use keel_core::agent::Agent;
@@ -206,7 +206,7 @@ impl FeedAgent {
             up: 0,
             round: 0,
             sample: Vec::with_capacity(SAMPLE),
-            text: String::new(),
+            text: String::with_capacity(ROOM),
         })
     }
 

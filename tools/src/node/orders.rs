@@ -9,7 +9,7 @@ use super::board::{Board, Cell};
 use super::clock::Stopwatch;
 use super::meter::Meter;
 use super::rest::{Answered, Asked};
-use super::wire::{Turn, Wire};
+use super::wire::{ROOM, Turn, Wire};
 use super::{Departure, Part, Report};
 use keel_core::agent::Agent;
 use keel_core::event::{Channel, ExecEvent, Op, SentOutcome};
@@ -115,7 +115,7 @@ impl OrdersAgent {
             rings,
             lines,
             facts,
-            text: String::new(),
+            text: String::with_capacity(ROOM),
             meters,
             watch,
             board,

@@ -37,6 +37,9 @@ mod tests;
 /// conversation. A 1000-level snapshot is about 60 KB.
 pub const MAX_FRAME: usize = 4 << 20;
 
+/// Bytes the buffers of a conversation begin with: all but the largest snapshots fit.
+pub const ROOM: usize = 64 << 10;
+
 /// Where a conversation goes. Names are resolved once, here: a hot thread never waits for a name server.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -331,7 +334,7 @@ impl Wire {
     fn open(&mut self, stream: Stream) -> Turn {
         match Frames::new(MAX_FRAME) {
             Ok(frames) => {
-                self.state = State::Open(Box::new(Conversation { stream, frames, frame: Vec::new() }));
+                self.state = State::Open(Box::new(Conversation { stream, frames, frame: Vec::with_capacity(ROOM) }));
                 Turn::Opened
             }
             Err(error) => {

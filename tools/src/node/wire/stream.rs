@@ -11,6 +11,7 @@
 //! ```
 
 use super::super::stamp::Stamped;
+use super::ROOM;
 use super::records::{self, Key, Kind, MOST, MOST_PLAIN};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
@@ -21,8 +22,6 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of buffer a conversation begins with.
-const BEGIN: usize = 64 << 10;
 /// Records under one key before it is changed: AES-GCM bears twice as many (RFC 8446, 5.5).
 const RECORDS: u64 = 1 << 23;
 /// Most bytes of a handshake message after the handshake; a ticket takes some hundreds.
@@ -46,7 +45,7 @@ struct Inbox {
 
 impl Inbox {
     fn new() -> Self {
-        Self { bytes: vec![0; BEGIN], plain: 0..0, raw: 0..0 }
+        Self { bytes: vec![0; ROOM], plain: 0..0, raw: 0..0 }
     }
 
     fn plain(&self) -> &[u8] {
@@ -100,7 +99,6 @@ impl Inbox {
 }
 
 /// What is on its way out.
-#[derive(Default)]
 struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
@@ -241,7 +239,7 @@ impl Stream {
                 UnbufferedClientConnection::new(Arc::clone(config), name.clone()).map_err(broken)?,
             )),
         };
-        Ok(Self { tcp, tls, inbox: Inbox::new(), outbox: Outbox::default(), head: 0 })
+        Ok(Self { tcp, tls, inbox: Inbox::new(), outbox: Outbox { bytes: Vec::with_capacity(ROOM), sent: 0 }, head: 0 })
     }
 
     /// Nanoseconds the bytes last read had waited in the kernel, once.

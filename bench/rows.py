@@ -39,8 +39,8 @@ PATIENCE = 5400
 STANDS = {
     "P1": "on two CPUs keel's cold threads share the exchange's, so that their turns lie in keel's tail and not in the null echo's; and what lies still "
           "between two ticks is cold, twice as much of it in keel. Tried: twenty changes, bench/wire/TRIED.md",
-    "P2": "at a pace the others keep up with, everything lies still for milliseconds and is cold, a bare echo too (P1's other loads); keel's tail is its "
-          "cold threads on the exchange's CPU. Tried: bench/wire/TRIED.md",
+    "P2": "at a pace the others keep up with, everything lies still for milliseconds and is cold, a bare echo too (P1's other loads): pybit takes 17 "
+          "times a bare TCP echo at this pace, which is all of a client but its work; keel's tail is its cold threads on the exchange's CPU. Tried: bench/wire/TRIED.md",
     "P3": "the scan and the typed parsers lose less to a busy neighbour than keel's denser code; what is left is the work itself. Tried: bench/decode/TRIED.md",
     "P4": "near a limit the decision reads most of the 1,000 outcomes of the worst-case book. Tried: counting instead of sorting, a bound that lets far "
           "orders pass without reading them, wide instructions",

@@ -29,7 +29,7 @@ impl<'a> Scalar<'a> {
 
     /// What is written, quotes and brackets included; `None` when there is nothing or as good as nothing.
     pub(crate) fn part(self) -> Option<&'a str> {
-        (!matches!(self.0, "" | "null" | "\"\"")).then_some(self.0)
+        (!matches!(self.0, "" | "null" | "\"\"" | "[]")).then_some(self.0)
     }
 
     /// The bytes between the quotes, or the bare token; empty for null. An escape is kept as written: no field keel

@@ -89,6 +89,11 @@ fn an_answer_without_request_id_is_never_lost() {
     let refused = ACK.replace(r#""data":{"orderId":"7d1e0000","orderLinkId":"k00000001-00000007"}"#, r#""data":{}"#);
     let ExecEvent::Ack(ack) = one(&refused.replace("\"retCode\":0", "\"retCode\":110001")) else { panic!() };
     assert_eq!((ack.client, ack.code, ack.venue.is_empty()), (ClientId::new(1, 7), 110_001, true));
+    for nothing in ["null", "\"\"", "[]"] {
+        let refused = refused.replace(r#""data":{}"#, &format!("\"data\":{nothing}"));
+        let ExecEvent::Ack(ack) = one(&refused) else { panic!() };
+        assert_eq!((ack.client, ack.venue.is_empty()), (ClientId::new(1, 7), true), "{nothing}");
+    }
 }
 
 #[test]

@@ -115,11 +115,29 @@ pub enum Turn {
     Closed,
 }
 
+/// Why keel leaves (RFC 6455, 7.4.1).
+const NORMAL: u16 = 1000;
+const VIOLATED: u16 = 1002;
+
 /// An open conversation.
 struct Conversation {
     stream: Stream,
     frames: Frames,
     frame: Vec<u8>,
+    /// What is said at its end, unless the venue's own end was answered.
+    farewell: Option<u16>,
+}
+
+/// Whoever leaves says so, as far as the socket takes it at once: the venue need not guess whether keel died.
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if let Some(code) = self.farewell {
+            self.frame.clear();
+            self.frames.write(Opcode::Close, &code.to_be_bytes(), &mut self.frame);
+            let _ = self.stream.queue(&self.frame);
+        }
+        let _ = self.stream.end();
+    }
 }
 
 impl Conversation {
@@ -138,7 +156,10 @@ impl Conversation {
     /// The next whole frame of what lies here.
     fn next(&mut self, text: &mut String) -> io::Result<Option<Turn>> {
         loop {
-            let next = self.frames.next(self.stream.plain(), text).map_err(invalid)?;
+            let next = self.frames.next(self.stream.plain(), text).map_err(|why| {
+                self.farewell = Some(VIOLATED);
+                invalid(why)
+            })?;
             if let Some((count, said)) = next {
                 let turn = self.said(said)?;
                 self.stream.take(count);
@@ -163,6 +184,7 @@ impl Conversation {
         self.frames.write(opcode, payload, &mut self.frame);
         self.stream.queue(&self.frame)?;
         let sent = self.send_waiting();
+        self.farewell = self.farewell.filter(|_| end.is_none());
         end.map_or_else(|| sent.map(|()| Turn::Progress), |why| Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
     }
 
@@ -334,7 +356,8 @@ impl Wire {
     fn open(&mut self, stream: Stream) -> Turn {
         match Frames::new(MAX_FRAME) {
             Ok(frames) => {
-                self.state = State::Open(Box::new(Conversation { stream, frames, frame: Vec::with_capacity(ROOM) }));
+                let frame = Vec::with_capacity(ROOM);
+                self.state = State::Open(Box::new(Conversation { stream, frames, frame, farewell: Some(NORMAL) }));
                 Turn::Opened
             }
             Err(error) => {

@@ -31,6 +31,7 @@ const MOST_HEAD: usize = 16 << 10;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 const NEW_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
+const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
 fn broken(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
@@ -296,6 +297,14 @@ impl Stream {
     /// Hands the kernel what it takes of what waits.
     pub(super) fn send(&mut self) -> io::Result<()> {
         self.outbox.flush(&mut self.tcp)
+    }
+
+    /// Tells the venue that nothing more comes, and hands the kernel what it takes.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if let Tls::Open(keys) = &mut self.tls {
+            keys.tx.seal(Kind::Alert, &CLOSE_NOTIFY, &mut self.outbox.bytes).map_err(broken)?;
+        }
+        self.send()
     }
 
     /// Carries the handshake on until it is done or waits.

@@ -187,6 +187,32 @@ fn a_message_before_the_end_is_heard_and_the_end_says_why() {
 }
 
 #[test]
+fn whoever_leaves_says_so() {
+    let venue = Venue::new();
+    let left = |server: &mut Server| match server.read() {
+        Ok(Message::Close(Some(frame))) => {
+            let quiet = server.get_mut().read(&mut [0; 8]);
+            assert_eq!(quiet.expect("the venue is told that nothing more comes"), 0);
+            frame.code
+        }
+        other => panic!("{other:?}"),
+    };
+    let host = venue.host(move |server| assert_eq!(left(server), CloseCode::Normal));
+    opened(&venue).close();
+    host.join().unwrap();
+
+    let host = venue.host(move |server| {
+        server.get_mut().conn.writer().write_all(b"\x83\x00").unwrap();
+        server.get_mut().flush().unwrap();
+        assert_eq!(left(server), CloseCode::Protocol);
+    });
+    let mut wire = opened(&venue);
+    assert_eq!(next(&mut wire, &mut String::new()), Turn::Closed);
+    assert!(wire.trouble().unwrap().ends_with("a frame of no known kind"));
+    host.join().unwrap();
+}
+
+#[test]
 fn a_message_in_parts_with_a_ping_between_is_one() {
     let venue = Venue::new();
     let host = venue.host(|server| {

@@ -3,12 +3,14 @@
 //! A strategy sees the desk and states wishes: a side and a price, never a size. Sizing, permission and the record come
 //! after it, in rooms it cannot reach. It may be refused at any of them and is told so.
 
+use crate::book::Touch;
 use crate::desk::{Seat, View};
 use crate::event::Side;
 use crate::ids::{ClientId, InstrumentId, MAX_INSTRUMENTS, StrategyId};
 use crate::orders::{State, Working};
 use crate::signal;
-use crate::units::{Mono, Notional, Now, Px};
+use crate::units::{Mono, Notional, Now, Px, Qty};
+use core::cmp::Ordering;
 
 /// Wishes one thought may state; more are dropped, the next thought states them again.
 pub const MAX_WISHES: usize = 8;
@@ -141,21 +143,18 @@ impl Quoter {
 
     /// Where a side should rest: at the touch, one tick away when the micro-price leans against it, nowhere when the
     /// inventory is full.
-    fn target(&self, seat: &Seat, side: Side) -> Option<Px> {
-        let touch = seat.touch()?;
-        let micro = signal::micro_price(&touch)?;
-        let held = touch.mid().mul_floor(seat.position.size)?;
+    fn target(&self, scene: &Scene, seat: &Seat, side: Side) -> Option<Px> {
         let full = match side {
-            Side::Buy => held >= self.params.inventory,
-            Side::Sell => held <= -self.params.inventory,
+            Side::Buy => scene.held >= self.params.inventory,
+            Side::Sell => scene.held <= -self.params.inventory,
         };
         if full {
             return None;
         }
-        let (best, tick) = (touch.of(side).px, seat.instrument.tick);
+        let (best, tick) = (scene.touch.of(side).px, seat.instrument.tick);
         let against = match side {
-            Side::Buy => micro < touch.mid(),
-            Side::Sell => micro > touch.mid(),
+            Side::Buy => scene.leans.is_lt(),
+            Side::Sell => scene.leans.is_gt(),
         };
         let px = match (against, side) {
             (false, _) => best,
@@ -165,11 +164,10 @@ impl Quoter {
         (px >= seat.instrument.min_px && px <= seat.instrument.max_px).then_some(px)
     }
 
-    fn quote(&mut self, view: &View<'_>, id: InstrumentId, seat: &Seat, side: Side, wishes: &mut Wishes) {
-        if self.is_quiet(view, id, side) {
-            return;
-        }
-        let wish = match (self.target(seat, side), view.working(id, side)) {
+    fn quote(&mut self, view: &View<'_>, scene: Option<&Scene>, seat: &Seat, side: Side, wishes: &mut Wishes) {
+        let id = seat.instrument.id;
+        let target = scene.and_then(|scene| self.target(scene, seat, side));
+        let wish = match (target, view.working(id, side)) {
             (None, None) => return,
             (None, Some(row)) if is_settled(row) => Wish::Cancel { order: row.order.client },
             (Some(px), None) => Wish::Rest { side, px },
@@ -188,6 +186,9 @@ impl Quoter {
 
     /// Inventory on the wrong side of a touch about to break: out, at the other side's best price.
     fn escape(&mut self, view: &View<'_>, id: InstrumentId, seat: &Seat, wishes: &mut Wishes) {
+        if seat.position.size == Qty::ZERO {
+            return;
+        }
         let Some(touch) = seat.touch() else { return };
         let lean = signal::lean_permille(&touch);
         let side = match seat.position.size.raw().signum() {
@@ -199,6 +200,23 @@ impl Quoter {
             self.hush(view, id, side, self.params.patience);
             wishes.push(Wish::Take { side, limit: touch.of(side.opposite()).px, reduce: true });
         }
+    }
+}
+
+/// What both sides are judged by.
+struct Scene {
+    touch: Touch,
+    /// On which side of the middle the micro-price lies.
+    leans: Ordering,
+    held: Notional,
+}
+
+impl Scene {
+    /// `None` while the book cannot be trusted or is empty at the touch.
+    fn of(seat: &Seat) -> Option<Self> {
+        let touch = seat.touch()?;
+        let leans = signal::micro_beside(&touch, touch.mid())?;
+        Some(Self { touch, leans, held: touch.mid().mul_floor(seat.position.size)? })
     }
 }
 
@@ -215,8 +233,15 @@ impl Strategy for Quoter {
     fn think(&mut self, view: &View<'_>, instrument: InstrumentId, wishes: &mut Wishes) {
         let Some(seat) = view.desk.seat(instrument) else { return };
         self.escape(view, instrument, seat, wishes);
-        for side in [Side::Buy, Side::Sell] {
-            self.quote(view, instrument, seat, side, wishes);
+        let quiet = [Side::Buy, Side::Sell].map(|side| self.is_quiet(view, instrument, side));
+        if quiet == [true; 2] {
+            return;
+        }
+        let scene = Scene::of(seat);
+        for (side, quiet) in [Side::Buy, Side::Sell].into_iter().zip(quiet) {
+            if !quiet {
+                self.quote(view, scene.as_ref(), seat, side, wishes);
+            }
         }
     }
 

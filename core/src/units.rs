@@ -277,17 +277,29 @@ fn narrow(wide: i128) -> Option<i64> {
     i64::try_from(wide).ok()
 }
 
+/// A product of two fixed-point numbers as one, rounded toward minus infinity. The scale is 2^8 times an odd number, so that
+/// a product of usual size is shifted and divided in one machine word.
+#[must_use]
+#[inline]
+pub fn unscale(product: i128) -> i128 {
+    const ODD: i64 = SCALE >> 8;
+    match i64::try_from(product >> 8) {
+        Ok(word) => i128::from(word.div_euclid(ODD)),
+        Err(_) => product.div_euclid(i128::from(SCALE)),
+    }
+}
+
 impl Px {
     /// `self * qty` rounded toward minus infinity: what we receive, what a gain is worth.
     #[must_use]
     pub fn mul_floor(self, qty: Qty) -> Option<Notional> {
-        narrow((i128::from(self.0) * i128::from(qty.0)).div_euclid(i128::from(SCALE))).map(Notional)
+        narrow(unscale(i128::from(self.0) * i128::from(qty.0))).map(Notional)
     }
 
     /// `self * qty` rounded toward plus infinity: what we pay, what a limit must hold.
     #[must_use]
     pub fn mul_ceil(self, qty: Qty) -> Option<Notional> {
-        narrow(-(-i128::from(self.0) * i128::from(qty.0)).div_euclid(i128::from(SCALE))).map(Notional)
+        narrow(-unscale(-i128::from(self.0) * i128::from(qty.0))).map(Notional)
     }
 
     /// Distance to `other` in units of 1e-4 (basis points) of `other`, rounded up; `None` when `other` is not positive.
@@ -320,7 +332,7 @@ impl Notional {
     /// `self` times a rate in steps of 1e-8 (fees, funding), rounded up: a cost rounds against us.
     #[must_use]
     pub fn rate_ceil(self, rate: i64) -> Option<Notional> {
-        narrow(-(-i128::from(self.0) * i128::from(rate)).div_euclid(i128::from(SCALE))).map(Notional)
+        narrow(-unscale(-i128::from(self.0) * i128::from(rate))).map(Notional)
     }
 }
 
@@ -459,6 +471,12 @@ mod tests {
             let ceil = Px::from_raw(px).mul_ceil(Qty::from_raw(qty)).unwrap();
             prop_assert!(Decimal::new(floor.raw(), 8) <= exact && exact <= Decimal::new(ceil.raw(), 8));
             prop_assert!(ceil.raw() - floor.raw() <= 1);
+        }
+
+        #[test]
+        fn unscaling_is_the_division(word in any::<i64>(), more in 0u32..63, odd in -300i128..300) {
+            let product = (i128::from(word) << more) + odd;
+            prop_assert_eq!(unscale(product), product.div_euclid(i128::from(SCALE)));
         }
 
         #[test]

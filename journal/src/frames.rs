@@ -17,11 +17,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use zerocopy::FromBytes;
 
 /// What is read at once: small enough to be still in the core's own cache when it is judged and used.
 const CHUNK: usize = 128 * 1024;
 /// Second looks before a frame is called damaged.
 const LOOKS: usize = 3;
+
+/// No frame was stepped over.
+const NOWHERE: usize = usize::MAX;
 
 /// What the seal page holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub(crate) struct Frames {
     /// The watermarks when the segment was opened.
     pub(crate) marks: Marks,
     at: usize,
+    /// The frame stepped over last, or [`NOWHERE`].
+    last: usize,
     buffer: Vec<u8>,
     start: usize,
 }
@@ -129,7 +135,7 @@ impl Frames {
         if head.number != number {
             return Err(misfit(Misfit::Misnamed));
         }
-        Ok(Self { source, head, marks, at: FIRST, buffer: Vec::with_capacity(CHUNK), start: FIRST })
+        Ok(Self { source, head, marks, at: FIRST, last: NOWHERE, buffer: Vec::with_capacity(CHUNK), start: FIRST })
     }
 
     /// Reads the watermarks anew: a seal seen after the segment was opened was written after marks that were not.
@@ -145,40 +151,59 @@ impl Frames {
     }
 
     /// Starts over at another frame.
-    pub(crate) fn seek(&mut self, at: usize) {
-        self.at = at;
+    pub(crate) const fn seek(&mut self, at: usize) {
+        (self.at, self.last) = (at, NOWHERE);
     }
 
     /// The next frame, stepped over; `None` where nothing is committed or the segment is full.
     pub(crate) fn step(&mut self) -> Result<Option<Frame<'_>>, What> {
-        let found = self.find()?;
-        Ok(found.map(|header| self.found(header)))
+        Ok(if self.find()? { self.last() } else { None })
     }
 
-    /// Judges the next frame and steps over it: the header of the one [`Self::found`] gives.
-    pub(crate) fn find(&mut self) -> Result<Option<Header>, What> {
+    /// Judges the next frame and steps over it: [`Self::last`] gives it. False where [`Self::step`] says `None`.
+    pub(crate) fn find(&mut self) -> Result<bool, What> {
         for look in 0..LOOKS {
             let fresh = self.load(look > 0)?;
             match frame::read(self.window(), self.head.salt) {
                 Ok(Some(frame)) => {
-                    let header = frame.header;
-                    self.at += frame.size();
-                    return Ok(Some(header));
+                    let size = frame.size();
+                    self.pass(size);
+                    return Ok(true);
                 }
-                Ok(None) if fresh => return Ok(None),
+                Ok(None) if fresh => return Ok(false),
                 Err(flaw) if look + 1 == LOOKS => return Err(What::Frame(flaw)),
                 Ok(None) | Err(_) => {}
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
-    /// The frame stepped over last, whose header [`Self::find`] gave.
-    pub(crate) fn found(&self, header: Header) -> Frame<'_> {
-        let end = self.at - self.start;
-        let from = end - frame::size(header.len as usize);
-        let bytes = &self.buffer[from..from + frame::HEADER + header.len as usize];
-        Frame { header, payload: &bytes[frame::HEADER..], bytes }
+    /// The next frame if all of it was read before and is sound: nearly always. It is not stepped over.
+    #[inline]
+    pub(crate) fn ready(&self) -> Option<Frame<'_>> {
+        let window = self.buffer.get(self.at.checked_sub(self.start)?..)?;
+        frame::read(window, self.head.salt).ok()?
+    }
+
+    /// Steps over a frame of this size.
+    #[inline]
+    pub(crate) const fn pass(&mut self, size: usize) {
+        self.last = self.at;
+        self.at += size;
+    }
+
+    /// The frame stepped over last, while it is still here.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<Frame<'_>> {
+        let bytes = self.buffer.get(self.last.checked_sub(self.start)?..)?;
+        let (header, _) = Header::read_from_prefix(bytes).ok()?;
+        let bytes = bytes.get(..frame::HEADER + header.len as usize)?;
+        Some(Frame { header, payload: &bytes[frame::HEADER..], bytes })
+    }
+
+    /// Where it stands, or stood.
+    pub(crate) const fn last_at(&self) -> usize {
+        self.last
     }
 
     fn window(&self) -> &[u8] {
@@ -288,7 +313,8 @@ pub(crate) struct Expect {
 }
 
 impl Expect {
-    /// Checks that the frame with this header comes next, and moves on.
+    /// Checks that the frame with this header comes next, and moves on; else it stays where it is.
+    #[inline]
     pub(crate) fn take(&mut self, header: &Header) -> Result<(), What> {
         if header.seq != self.seq {
             return Err(What::Sequence { found: header.seq });

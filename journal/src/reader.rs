@@ -16,7 +16,7 @@
 //! ```
 
 use crate::damage::{Damage, What};
-use crate::frame::{Entry, Header};
+use crate::frame::Entry;
 use crate::frames::{Expect, Frames, SealPage};
 use crate::segment::{self, FIRST};
 use keel_core::ids::Seq;
@@ -80,17 +80,48 @@ impl Reader {
     }
 
     /// The next record; `None` where there is none yet. After an error every further call gives the same error.
+    #[inline]
     pub fn poll(&mut self) -> Result<Option<Entry<'_>>, Damage> {
-        let Some((header, at)) = self.find()? else { return Ok(None) };
-        let Some(frames) = &mut self.frames else { return Ok(None) };
+        let there = self.step() || self.find()?;
+        Ok(if there { self.last() } else { None })
+    }
+
+    /// The record [`Self::poll`] gave last, until it is asked for the next one.
+    #[inline]
+    #[must_use]
+    pub fn last(&self) -> Option<Entry<'_>> {
+        Some(self.frames.as_ref()?.last()?.into())
+    }
+
+    /// Steps over the next frame if it was read before, is sound and follows; whatever else it is takes a closer look.
+    #[inline]
+    fn step(&mut self) -> bool {
+        let (Some(frames), Some(expect)) = (&mut self.frames, &mut self.expect) else { return false };
+        let Some(frame) = frames.ready() else { return false };
+        let size = frame.size();
+        if expect.take(&frame.header).is_err() {
+            return false;
+        }
+        frames.pass(size);
+        true
+    }
+
+    /// The same, wherever it is; false where there is none.
+    #[cold]
+    fn find(&mut self) -> Result<bool, Damage> {
+        if !self.seek()? {
+            return Ok(false);
+        }
+        let Some(frames) = &mut self.frames else { return Ok(false) };
+        let Some(header) = frames.last().map(|frame| frame.header) else { return Ok(false) };
         let first = Expect { seq: header.seq, wall: Wall::from_nanos(0) };
         let expect = self.expect.get_or_insert(first);
-        let (segment, expected) = (frames.head.number, expect.seq);
+        let (segment, expected, at) = (frames.head.number, expect.seq, frames.last_at());
         if let Err(what) = expect.take(&header) {
             frames.seek(at);
             return Err(Damage { segment, offset: at as u64, seq: expected, what });
         }
-        Ok(Some(frames.found(header).into()))
+        Ok(true)
     }
 
     fn begin(&mut self) -> Result<(), Damage> {
@@ -101,15 +132,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Steps over the next frame, here or in the next segment: its header, and where it stands.
-    fn find(&mut self) -> Result<Option<(Header, usize)>, Damage> {
+    /// Steps over the next frame, here or in the next segment, whether it follows or not.
+    fn seek(&mut self) -> Result<bool, Damage> {
         if self.frames.is_none() {
             self.begin()?;
         }
-        if let Some(found) = self.find_here()? {
-            return Ok(Some(found));
+        if self.find_here()? {
+            return Ok(true);
         }
-        let Some(number) = self.frames.as_ref().map(|frames| frames.head.number) else { return Ok(None) };
+        let Some(number) = self.frames.as_ref().map(|frames| frames.head.number) else { return Ok(false) };
         if !segment::exists(&self.dir, number + 1) {
             return self.end();
         }
@@ -118,27 +149,27 @@ impl Reader {
             return self.end();
         }
         // the writer may have filled this one and moved on between the two looks
-        if let Some(found) = self.find_here()? {
-            return Ok(Some(found));
+        if self.find_here()? {
+            return Ok(true);
         }
         self.frames = Some(next);
         self.find_here()
     }
 
-    fn find_here(&mut self) -> Result<Option<(Header, usize)>, Damage> {
-        let Some(frames) = &mut self.frames else { return Ok(None) };
+    fn find_here(&mut self) -> Result<bool, Damage> {
+        let Some(frames) = &mut self.frames else { return Ok(false) };
         let (segment, at) = (frames.head.number, frames.at());
         let seq = self.expect.map_or(Seq::NONE, |expect| expect.seq);
         match frames.find() {
-            Ok(found) => Ok(found.map(|header| (header, at))),
+            Ok(found) => Ok(found),
             Err(what @ (What::Io(_) | What::File(_))) => Err(Damage::file(segment, what)),
             Err(what) => Err(Damage { segment, offset: at as u64, seq, what }),
         }
     }
 
     /// Nothing follows. In a sealed segment that must be what the seal says.
-    fn end<T>(&self) -> Result<Option<T>, Damage> {
-        let Some(frames) = &self.frames else { return Ok(None) };
+    fn end(&self) -> Result<bool, Damage> {
+        let Some(frames) = &self.frames else { return Ok(false) };
         let damage = |what| Damage {
             segment: frames.head.number,
             offset: frames.at() as u64,
@@ -150,7 +181,7 @@ impl Reader {
             (SealPage::Sealed(seal, _), Some(expect)) if expect.seq.0 != seal.terms.last.0 + 1 => {
                 Err(damage(What::Hole))
             }
-            _ => Ok(None),
+            _ => Ok(false),
         }
     }
 }

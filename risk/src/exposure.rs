@@ -15,7 +15,7 @@
 use keel_core::event::Side;
 use keel_core::ids::{ClientId, InstrumentId, MAX_INSTRUMENTS, StrategyId};
 use keel_core::orders::{Change, MAX_ORDERS, State};
-use keel_core::units::{Px, Qty, SCALE};
+use keel_core::units::{Px, Qty, unscale};
 
 /// Finished orders whose strategy is remembered, for fills that arrive after the news that their order is done.
 const REMEMBERED: usize = 64;
@@ -99,14 +99,7 @@ fn wide(qty: Qty) -> i128 {
 
 /// `qty * px` in 1e-8 USDT, rounded up.
 pub(crate) fn value(qty: i128, px: Px) -> i128 {
-    /// 1e8 is 2^8 of these, so that a product of usual size is shifted and divided in one machine word.
-    const ODD: u64 = SCALE.unsigned_abs() >> 8;
-    let product = qty * i128::from(px.raw());
-    let scale = i128::from(SCALE);
-    match u64::try_from((product + scale - 1) >> 8) {
-        Ok(word) => i128::from(word / ODD),
-        Err(_) => -(-product).div_euclid(scale),
-    }
+    -unscale(-(qty * i128::from(px.raw())))
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -108,8 +108,22 @@ impl BookUpdate {
     #[inline]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut update = Self::new_zeroed();
-        update.as_mut_bytes().get_mut(..bytes.len())?.copy_from_slice(bytes);
-        (update.bytes().len() == bytes.len()).then_some(update)
+        update.read_over(bytes)?;
+        Some(update)
+    }
+
+    /// The same in the place of this one, which stays as it is when the bytes do not fit.
+    #[inline]
+    pub fn read_over(&mut self, bytes: &[u8]) -> Option<()> {
+        let (head, levels) = bytes.split_at_checked(Self::HEAD)?;
+        let [.., bids, asks, _] = *head else { return None };
+        if levels.len() != used(bids, asks) * size_of::<Level>() {
+            return None;
+        }
+        let (said, rest) = self.as_mut_bytes().split_at_mut_checked(bytes.len())?;
+        said.copy_from_slice(bytes);
+        rest.fill(0);
+        Some(())
     }
 }
 
@@ -119,9 +133,14 @@ impl Record for BookUpdate {
     }
 
     fn bytes(&self) -> &[u8] {
-        let used = (usize::from(self.bids) + usize::from(self.asks)).min(LEVELS);
-        &IntoBytes::as_bytes(self)[..Self::HEAD + used * size_of::<Level>()]
+        &IntoBytes::as_bytes(self)[..Self::HEAD + used(self.bids, self.asks) * size_of::<Level>()]
     }
+}
+
+/// Levels in use. Counts read from a foreign file are clamped.
+const fn used(bids: u8, asks: u8) -> usize {
+    let both = bids as usize + asks as usize;
+    if both < LEVELS { both } else { LEVELS }
 }
 
 /// One public trade.

@@ -79,7 +79,8 @@ pub enum Next {
 pub struct Story {
     reader: Reader,
     start: Seq,
-    held: Page,
+    /// What the record read last is, when it is not on a page yet.
+    held: Option<(Kind, Role)>,
     latch: Latch,
     inherited: Latch,
     /// Decisions before the first input: their cause is in a segment that is gone.
@@ -104,7 +105,7 @@ impl Story {
 
     fn over(reader: Reader) -> Self {
         let (latch, inherited) = (Latch::default(), Latch::default());
-        Self { reader, start: Seq::NONE, held: Page::default(), latch, inherited, orphans: 0 }
+        Self { reader, start: Seq::NONE, held: None, latch, inherited, orphans: 0 }
     }
 
     /// Where the brake stood before the run whose opening was read last.
@@ -117,14 +118,7 @@ impl Story {
     pub fn next(&mut self, page: &mut Page) -> Result<Next> {
         loop {
             page.clear();
-            let first = match self.held.is_empty() {
-                false => {
-                    std::mem::swap(page, &mut self.held);
-                    Some(self.role_of(page)?)
-                }
-                true => self.pull(page, None)?,
-            };
-            let rest = match first {
+            let rest = match self.first(page)? {
                 None => return Ok(Next::End),
                 Some(Role::Stop) => return Ok(Next::Stop),
                 Some(Role::Decision | Role::Opening) => {
@@ -145,9 +139,15 @@ impl Story {
         }
     }
 
-    /// Pulls records of one role onto the page; keeps the first that is something else.
+    /// The record that is held, or the next one, onto the page.
+    fn first(&mut self, page: &mut Page) -> Result<Option<Role>> {
+        let Some((kind, role)) = self.held.take() else { return self.pull(page, None) };
+        page.push(&self.reader.last().context("a record that is held")?, kind);
+        Ok(Some(role))
+    }
+
+    /// Pulls records of one role onto the page; holds the first that is something else.
     fn gather(&mut self, page: &mut Page, wanted: Role) -> Result<Option<Role>> {
-        self.held.clear();
         loop {
             match self.pull(page, Some(wanted))? {
                 Some(role) if role == wanted => {}
@@ -156,7 +156,7 @@ impl Story {
         }
     }
 
-    /// Reads one record: onto the page when it has the role wanted, else it is held for the next one.
+    /// Reads one record: onto the page when it has the role wanted, else it is held for the next page.
     fn pull(&mut self, page: &mut Page, wanted: Option<Role>) -> Result<Option<Role>> {
         let Some(entry) = self.reader.poll()? else { return Ok(None) };
         let kind = known(&entry)?;
@@ -165,14 +165,12 @@ impl Story {
         }
         self.latch.take(kind, entry.payload);
         let role = role(kind, entry.cause, self.start);
-        let onto = if wanted.is_none_or(|wanted| wanted == role) { page } else { &mut self.held };
-        onto.push(&entry, kind);
+        if wanted.is_none_or(|wanted| wanted == role) {
+            page.push(&entry, kind);
+        } else {
+            self.held = Some((kind, role));
+        }
         Ok(Some(role))
-    }
-
-    fn role_of(&self, page: &Page) -> Result<Role> {
-        let first = page.first().context("a page that holds something")?;
-        Ok(role(first.kind, first.cause, self.start))
     }
 }
 
@@ -293,6 +291,9 @@ impl Taken {
     /// engine takes in no such thing; then this one is as it was.
     #[must_use]
     pub fn read(&mut self, kind: Kind, bytes: &[u8]) -> Option<()> {
+        if let (Kind::Book, Self::Market(MarketEvent::Book(book))) = (kind, &mut *self) {
+            return book.read_over(bytes);
+        }
         let market = |event| Some(Self::Market(event));
         let exec = |event| Some(Self::Exec(event));
         *self = match kind {

@@ -108,6 +108,7 @@ impl Book {
 
     /// Best bid and ask; `None` while either side is empty or they cross.
     #[must_use]
+    #[inline]
     pub fn touch(&self) -> Option<Touch> {
         let touch = Touch { bid: self.bids.first()?, ask: self.asks.first()? };
         (touch.bid.px < touch.ask.px).then_some(touch)

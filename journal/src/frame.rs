@@ -22,6 +22,7 @@
 //! Frames start on multiples of 32, so a commit word never crosses a cache line and is never torn. The salt differs per
 //! segment: bytes of another file, or of an older life of this one, never pass for a record.
 
+use crate::checksum::extend;
 use keel_core::event::Kind;
 use keel_core::ids::Seq;
 use keel_core::units::{Mono, Wall};
@@ -123,7 +124,7 @@ impl Header {
     }
 
     fn checksum(&self, salt: u32, payload: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c_append(salt, &self.as_bytes()[..CHECKED]), payload)
+        extend(extend(salt, &self.as_bytes()[..CHECKED]), payload)
     }
 
     /// The first eight bytes as one number.

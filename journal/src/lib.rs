@@ -35,6 +35,7 @@ pub mod acts;
 pub mod anchor;
 pub mod archive;
 mod bus;
+mod checksum;
 pub mod consistency;
 pub mod damage;
 pub mod frame;

@@ -82,11 +82,16 @@ impl Reader {
     /// The next record; `None` where there is none yet. After an error every further call gives the same error.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Entry<'_>>, Damage> {
-        let there = self.step() || self.find()?;
-        Ok(if there { self.last() } else { None })
+        Ok(if self.advance()? { self.last() } else { None })
     }
 
-    /// The record [`Self::poll`] gave last, until it is asked for the next one.
+    /// Steps over the next record, which [`Self::last`] gives then; false where [`Self::poll`] gives `None`.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, Damage> {
+        Ok(self.step() || self.find()?)
+    }
+
+    /// The record stepped over last, until the next one is asked for.
     #[inline]
     #[must_use]
     pub fn last(&self) -> Option<Entry<'_>> {

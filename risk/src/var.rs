@@ -280,7 +280,7 @@ impl Outcomes {
     pub fn worst_risk(&mut self, tail_bps: u32) -> Option<Risk> {
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.clear();
-        scratch.extend(unpadded(&self.worst, self.scenarios.count));
+        scratch.extend_from_slice(&flat(&self.worst)[..self.scenarios.count]);
         let risk = if self.sound { measure(&mut scratch, tail_bps) } else { None };
         self.scratch = scratch;
         risk
@@ -295,9 +295,10 @@ impl Outcomes {
 
     /// Recomputes both sums from the legs alone, puts them in force, and returns the largest difference found, relative
     /// to the gross value of the book; infinite when a number is none.
+    #[allow(clippy::needless_range_loop, reason = "four arrays in step are one vector instruction")]
     pub fn recompute(&mut self) -> f64 {
         let mut worst = core::mem::take(&mut self.fresh);
-        let mut drift = 0.0f64;
+        let (mut drift, mut total) = ([0.0f64; LANES], [0.0f64; LANES]);
         let gross: f64 = self.legs.iter().map(|legs| legs.position.abs() + legs.buys + legs.sells).sum();
         for filled_pass in [true, false] {
             worst.fill(Lane::default());
@@ -307,15 +308,20 @@ impl Outcomes {
                 if filled_pass { step.fill(row, &mut worst) } else { step.add(row, &mut worst) }
             }
             let kept = if filled_pass { &mut self.filled } else { &mut self.worst };
-            for (old, new) in unpadded(kept, self.scenarios.count).zip(unpadded(&worst, self.scenarios.count)) {
-                let gap = (old - new).abs();
-                drift = if gap <= drift { drift } else { gap };
+            for (old, new) in kept.iter().zip(&worst) {
+                for lane in 0..LANES {
+                    let gap = (old.0[lane] - new.0[lane]).abs();
+                    drift[lane] = higher(gap, drift[lane]);
+                    total[lane] += gap;
+                }
             }
             core::mem::swap(kept, &mut worst);
         }
         self.fresh = worst;
         self.sink();
-        if drift.is_finite() { drift / gross.max(1.0) } else { f64::INFINITY }
+        // a sum forgets no gap that is none
+        let known = total.iter().sum::<f64>().is_finite();
+        if known { drift.into_iter().fold(0.0, higher) / gross.max(1.0) } else { f64::INFINITY }
     }
 }
 
@@ -331,6 +337,11 @@ fn above_zero(x: f64) -> f64 {
 /// The smaller; in this form one instruction.
 fn lower(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
+}
+
+/// The larger, for numbers.
+fn higher(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
 }
 
 /// The lowest of a lane, by halves: each is a vector.

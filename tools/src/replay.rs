@@ -68,9 +68,7 @@ struct Told {
     run: u32,
     outcome: Result<(Followed, Option<Whatif>)>,
     symbols: Symbols,
-    nanos: u64,
-    /// Of these on a core.
-    core_nanos: u64,
+    spent: Spent,
 }
 
 /// `keel replay`.
@@ -146,8 +144,7 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
                 if !wanted {
                     continue;
                 }
-                let run = number.unwrap_or_default();
-                let (from, core) = (watch.ticks(), core_nanos());
+                let (run, mut spent) = (number.unwrap_or_default(), Spent::default());
                 let outcome = match opening {
                     Ok(opening) if args.genesis => {
                         for (kind, text) in opening.genesis.documents(&opening.instruments) {
@@ -155,17 +152,19 @@ fn replay(args: &Args, span: &Span, change: Option<&Change>, out: &mut impl Writ
                         }
                         continue;
                     }
-                    Ok(opening) => one(&mut story, &page, &opening, span, change).map(|(followed, whatif, then)| {
-                        next = then;
-                        (followed, whatif)
-                    }),
+                    Ok(opening) => {
+                        let mut clock = Clock { watch: &watch, spent: &mut spent };
+                        one(&mut story, &page, &opening, span, change, &mut clock).map(|(followed, whatif, then)| {
+                            next = then;
+                            (followed, whatif)
+                        })
+                    }
                     Err(why) => Err(why),
                 };
-                let (nanos, core_nanos) = (watch.nanos(from, watch.ticks()), core_nanos().saturating_sub(core));
                 let shown =
                     outcome.as_ref().map_or(true, |(f, _)| f.odd.is_some() || f.records.1 >= span.from && f.inputs > 0);
                 if shown {
-                    runs.push(Told { run, outcome, symbols, nanos, core_nanos });
+                    runs.push(Told { run, outcome, symbols, spent });
                 }
             }
         }
@@ -188,16 +187,40 @@ fn one(
     opening: &Opening,
     span: &Span,
     change: Option<&Change>,
+    clock: &mut Clock<'_>,
 ) -> Result<(Followed, Option<Whatif>, Next)> {
     let log = Compare(Rc::clone(page));
     let Some(change) = change else {
         let engine = opening.engine(log)?;
-        let (followed, next) = follow(story, page, opening, engine, span, &mut Nobody)?;
+        let (followed, next) = clock.time(|| follow(story, page, opening, engine, span, &mut Nobody))?;
         return Ok((followed, None, next));
     };
     let (engine, mut whatif) = Whatif::new(opening, change, log)?;
-    let (followed, next) = follow(story, page, opening, engine, span, &mut whatif)?;
+    let (followed, next) = clock.time(|| follow(story, page, opening, engine, span, &mut whatif))?;
     Ok((followed, Some(whatif), next))
+}
+
+/// What following a run took: nanoseconds, and those of them on a core. The making of its engine is not in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    nanos: u64,
+    core_nanos: u64,
+}
+
+/// Takes the time of it.
+struct Clock<'a> {
+    watch: &'a Stopwatch,
+    spent: &'a mut Spent,
+}
+
+impl Clock<'_> {
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (from, core) = (self.watch.ticks(), core_nanos());
+        let done = work();
+        let (nanos, core_nanos) = (self.watch.nanos(from, self.watch.ticks()), core_nanos().saturating_sub(core));
+        *self.spent = Spent { nanos, core_nanos };
+        done
+    }
 }
 
 impl Told {
@@ -254,7 +277,7 @@ impl Told {
 
     #[allow(clippy::cast_precision_loss, reason = "rates for people")]
     fn rate(&self, count: u64) -> f64 {
-        count as f64 / (self.nanos.max(1) as f64 / 1e9)
+        count as f64 / (self.spent.nanos.max(1) as f64 / 1e9)
     }
 
     fn json(&self) -> Value {
@@ -287,8 +310,8 @@ impl Told {
             "difference": odd,
             "instruments": followed.seats.iter().map(seat).collect::<Vec<_>>(),
             "what_if": whatif.as_ref().map(|whatif| whatif.json(followed, &self.symbols)),
-            "nanos": self.nanos,
-            "core_nanos": self.core_nanos,
+            "nanos": self.spent.nanos,
+            "core_nanos": self.spent.core_nanos,
         })
     }
 }

@@ -122,23 +122,23 @@ pub fn follow<S: Strategy, G: Gate>(
     let mut taken = Taken::Timer(Timer::default());
     let next = loop {
         let next = story.next(&mut page.borrow_mut())?;
-        let Some(first) = page.borrow().first().copied() else { break next };
-        if span.is_past(first.seq, first.wall) {
+        let Some((seq, wall)) = page.borrow().first().map(|first| (first.seq, first.wall)) else { break next };
+        if span.is_past(seq, wall) {
             followed.ended = Ended::Asked;
             break Next::End;
         }
         match next {
             Next::Turn { cut } => {
-                followed.records.1 = page.borrow().facts().last().map_or(first.seq, |last| last.seq);
+                followed.records.1 = page.borrow().facts().last().map_or(seq, |last| last.seq);
                 turn(page, &mut engine, cut, &mut taken)?;
                 let page = page.borrow();
                 followed.unwritten += page.unwritten;
                 if let Some(odd) = &page.odd {
-                    followed.odd = Some((odd.clone(), Some(page.owned(&first))));
+                    followed.odd = Some((odd.clone(), page.first().map(|first| page.owned(first))));
                     followed.ended = Ended::Odd;
                     break next;
                 }
-                if span.holds(first.seq, first.wall) {
+                if span.holds(seq, wall) {
                     followed.inputs += 1;
                     for fact in &page.facts()[1..] {
                         *followed.decisions.entry(fact.kind).or_default() += 1;
@@ -149,13 +149,14 @@ pub fn follow<S: Strategy, G: Gate>(
                 }
             }
             Next::Stop => {
-                followed.records.1 = first.seq;
+                followed.records.1 = seq;
                 let page = page.borrow();
-                let stop: Stop = read(page.payload(&first)).context("a stop record that cannot be read")?;
+                let first = page.first().context("a record a run ends with")?;
+                let stop: Stop = read(page.payload(first)).context("a stop record that cannot be read")?;
                 let (recorded, replayed) = (stop.open_orders, engine.desk().orders.open().len());
                 followed.ended = Ended::Well;
                 if recorded as usize != replayed {
-                    followed.odd = Some((Odd::Open { recorded, replayed }, Some(page.owned(&first))));
+                    followed.odd = Some((Odd::Open { recorded, replayed }, Some(page.owned(first))));
                 }
             }
             Next::Opening | Next::End => break next,
@@ -177,9 +178,9 @@ fn turn<S: Strategy, G: Gate>(
     let now = {
         let mut page = page.borrow_mut();
         page.cut = cut;
-        let first = *page.first().context("a turn without an input")?;
+        let first = page.first().context("a turn without an input")?;
         debug_assert_eq!(role(first.kind, first.cause, Seq::NONE), Role::Input);
-        let read = taken.read(first.kind, page.payload(&first));
+        let read = taken.read(first.kind, page.payload(first));
         read.with_context(|| format!("record {} is a {:?} that cannot be read", first.seq.0, first.kind))?;
         Now { mono: first.mono, wall: first.wall }
     };

@@ -158,7 +158,10 @@ impl Story {
 
     /// Reads one record: onto the page when it has the role wanted, else it is held for the next page.
     fn pull(&mut self, page: &mut Page, wanted: Option<Role>) -> Result<Option<Role>> {
-        let Some(entry) = self.reader.poll()? else { return Ok(None) };
+        if !self.reader.advance()? {
+            return Ok(None);
+        }
+        let entry = self.reader.last().context("a record that was read")?;
         let kind = known(&entry)?;
         if kind == Kind::Start {
             self.inherited = self.latch.clone();

@@ -1,17 +1,36 @@
 //! keel's replay: the binary that ships, over the journal a node of its own recorded on the same tape.
 //!
-//! The journal holds more than the tape: the one-level stream, tickers, timers, the private stream, every decision. All of it
-//! is read, checked, decided again and compared; the rate that is compared counts the tape's own events alone.
+//! The journal holds more than the tape: tickers, timers, the private stream, every decision. All of it is read, checked,
+//! decided again and compared; the rate that is compared counts the tape's own events alone. Two journals: one of the tape
+//! as it is, for keel's own pace, and one without the one-level stream, which nobody else is fed.
 
 use crate::tape::{Seen, Touch};
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use keel_core::book::Book;
 use keel_core::event::{BookUpdate, Kind, Trade, read};
 use keel_core::instrument::Instrument;
 use keel_journal::Reader;
 use serde_json::Value;
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Command;
+
+/// Writes the tape again without its one-level stream.
+pub fn without_top(tape: &str, to: &Path) -> Result<(), Box<dyn Error>> {
+    let mut out = GzEncoder::new(File::create(to)?, Compression::fast());
+    for line in BufReader::new(MultiGzDecoder::new(File::open(tape)?)).lines() {
+        let line = line?;
+        if !line.contains("\"topic\":\"orderbook.1.") {
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.finish()?;
+    Ok(())
+}
 
 /// Records the journal unless it is there.
 pub fn record(keel: &str, tape: &str, dir: &Path) -> Result<(), Box<dyn Error>> {
@@ -20,7 +39,8 @@ pub fn record(keel: &str, tape: &str, dir: &Path) -> Result<(), Box<dyn Error>> 
     }
     eprintln!("recording {} ...", dir.display());
     let dir = dir.to_str().ok_or("a name that is text")?;
-    let done = Command::new(keel).args(["demo", "--json", "--speed", "max", "--tape", tape, "--data-dir", dir]).output()?;
+    let done =
+        Command::new(keel).args(["demo", "--json", "--speed", "max", "--tape", tape, "--data-dir", dir]).output()?;
     if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned().into()) }
 }
 

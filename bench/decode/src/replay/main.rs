@@ -4,8 +4,9 @@
 //!
 //! In: a v5-shaped tape of BTCUSDT. Out: one line of JSON. Each contestant has the same rule (one order a side at the touch,
 //! moved when the touch goes away from it), is fed from memory in its own form, sees the same number of events and must end
-//! with the same touch, or the run fails. Rounds interleave. Time is time on a core, so that neighbours count for nobody;
-//! what each does more and less is in TRIED.md beside this file.
+//! with the same touch, or the run fails. Rounds interleave. Time is time on a core, so that neighbours count for nobody, and
+//! nobody's making of an engine is in it; what each does more and less is in TRIED.md beside this file. keel's pace on the
+//! whole tape, with the one-level stream that the others are not fed, is told apart.
 
 mod hft;
 mod keel;
@@ -14,7 +15,7 @@ mod tape;
 
 use serde_json::{Value, json};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tick of the tape's instrument.
 const TICK: f64 = 0.1;
@@ -74,18 +75,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let events = tape::read(tape)?;
     let truth = tape::truth(&events);
     let (count, rows) = (events.len() as u64, hft::rows(&events));
+    let (same_events, filtered) = (beside(&journal, "-same"), beside(&journal, "-same.rx_ns.tsv.gz"));
     keel::record(&binary, tape, &journal)?;
-    let ours = keel::seen(&journal)?;
+    keel::without_top(tape, &filtered)?;
+    keel::record(&binary, filtered.to_str().ok_or("a name that is text")?, &same_events)?;
+    let ours = keel::seen(&same_events)?;
 
-    let [mut own, mut hft_message, mut hft_tenth, mut nautilus_best] = [const { Best::new() }; 4];
-    let (mut inputs, mut placed) = (0, [0; 3]);
+    let [mut whole, mut own, mut hft_message, mut hft_tenth, mut nautilus_best] = [const { Best::new() }; 5];
+    let (mut inputs, mut all_inputs, mut placed) = (0, 0, [0; 3]);
     for _ in 0..rounds {
-        let (core, wall, facts) = keel::run(&binary, &journal)?;
-        own.take(core, wall);
-        inputs = facts;
-        for (slot, pace, best) in
-            [(0, hft::Pace::Message, &mut hft_message), (1, hft::Pace::Tenth, &mut hft_tenth)]
-        {
+        for (dir, best, count) in [(&journal, &mut whole, &mut all_inputs), (&same_events, &mut own, &mut inputs)] {
+            let (core, wall, facts) = keel::run(&binary, dir)?;
+            best.take(core, wall);
+            *count = facts;
+        }
+        for (slot, pace, best) in [(0, hft::Pace::Message, &mut hft_message), (1, hft::Pace::Tenth, &mut hft_tenth)] {
             let bot = hft::prepare(&rows);
             let (orders, touch) = timed(best, || hft::run(bot, pace));
             placed[slot] = orders;
@@ -98,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         same("nautilus", seen, truth)?;
     }
     let tape_events = ours.books + ours.trades;
-    let (keel, facts) = (own.rate(tape_events), own.rate(inputs));
+    let (keel, facts, pace) = (own.rate(tape_events), own.rate(inputs), whole.rate(all_inputs));
     println!(
         "{}",
         json!({
@@ -110,6 +114,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "tape_events": tape_events, "books": ours.books, "trades": ours.trades, "events_per_s": keel.round(),
                 "same_touch": ours.touch == truth.touch, "same_count": (ours.books, ours.trades) == (truth.books, truth.trades),
             },
+            "keel_whole_tape": {
+                "core_ns": whole.core, "wall_ns": whole.wall, "facts": all_inputs, "facts_per_s": pace.round(),
+            },
             "hftbacktest": hft_message.json(count),
             "hftbacktest_100ms": hft_tenth.json(count),
             "nautilus": nautilus_best.json(count),
@@ -120,6 +127,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
     );
     Ok(())
+}
+
+/// The same path with more at its end.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    PathBuf::from(name)
 }
 
 fn same(name: &str, seen: tape::Seen, truth: tape::Seen) -> Result<(), String> {

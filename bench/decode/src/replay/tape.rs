@@ -1,8 +1,8 @@
 //! The tape, read once into what every contestant is fed from.
 //!
 //! In: a v5-shaped tape. Out: messages of `orderbook.50` and prints of `publicTrade`, at receive stamps that never go back
-//! (contestants need that), prices and quantities in steps of 1e-8. Left out for everybody: `orderbook.1`, a second view of
-//! the same book that two of the three cannot be fed.
+//! (contestants need that), prices and quantities in steps of 1e-8. Left out for everybody: `orderbook.1`, three frames of
+//! four, a second view of the same book that two of the three cannot be fed.
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -79,7 +79,11 @@ pub fn truth(events: &[Event]) -> Seen {
                         book.clear();
                     }
                     for (px, qty) in levels {
-                        if *qty == 0 { book.remove(px) } else { book.insert(*px, *qty) };
+                        if *qty == 0 {
+                            book.remove(px)
+                        } else {
+                            book.insert(*px, *qty)
+                        };
                     }
                 }
             }

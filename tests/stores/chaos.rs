@@ -80,30 +80,6 @@ fn killed_in_the_middle_of_a_copy_twenty_times() {
 }
 
 #[test]
-fn a_server_that_dies_with_a_backlog_not_yet_on_its_disk_goes_back_and_gets_it_again() {
-    let settings = ["wal_writer_delay=10s", "wal_writer_flush_after=1GB", "wal_buffers=64MB", "autovacuum=off"];
-    let Some(mut server) = Postgres::with(&settings) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    journal(dir.path(), 28, 20_000);
-    let proxy = Proxy::to(server.port);
-    proxy.knobs.rate.store(4 << 20, Ordering::Relaxed);
-    let child = begin(dir.path(), &server.url_at(proxy.port), &["--once", "--batch", "500", "--give-up", "80"]);
-    let cursor = |server: &Postgres| server.number("SELECT coalesce(max(seq), 0) FROM keel.cursor");
-    wait_for("a part of the backlog", || cursor(&server) > 2_000);
-    let seen = cursor(&server);
-    proxy.knobs.closed.store(true, Ordering::Relaxed);
-    server.kill();
-    proxy.knobs.rate.store(0, Ordering::Relaxed);
-    server.begin();
-    let kept = cursor(&server);
-    proxy.knobs.closed.store(false, Ordering::Relaxed);
-    shipped(&finish(child));
-    let rows = is_whole(dir.path(), &server, 20_004);
-    assert!(kept < seen, "the server kept record {kept} of {seen}: nothing went back");
-    println!("{rows} rows of 20004 records crossed; the server went back from record {seen} to {kept}");
-}
-
-#[test]
 fn cut_at_random_bytes() {
     let Some(server) = Postgres::start() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -63,8 +63,6 @@ pub struct Batch {
     pub rows: u64,
     /// Of these, in the quarantine.
     pub quarantined: u64,
-    /// Does another one follow at once? Then the store need not wait for its disk yet: the last one waits for all.
-    pub followed: bool,
     /// The record of the row and its table, when there is one row.
     pub single: Option<(Mark, usize)>,
     /// For each table, the rows of a COPY without header and trailer.
@@ -99,7 +97,6 @@ impl Batch {
             records: 0,
             rows: 0,
             quarantined: 0,
-            followed: false,
             single: None,
             buffers: vec![Vec::new(); tables().len()],
             days: BTreeSet::new(),

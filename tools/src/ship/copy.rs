@@ -194,7 +194,6 @@ impl Copier {
             }
             if send {
                 batch.close();
-                batch.followed = source.has_more();
                 after = batch.last;
                 let next = std::mem::replace(&mut batch, Batch::new(instance, after.seq));
                 let Some(session) = session.take() else { unreachable!("the flight before was awaited") };

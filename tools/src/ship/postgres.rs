@@ -10,9 +10,6 @@
 //!   COPY keel.fill FROM STDIN (FORMAT binary) ...                                one per table that has rows
 //!   COMMIT                                                                       unknown outcome: ask the cursor
 //! ```
-//!
-//! A backlog is committed batch after batch without waiting for the server's disk, as a bare COPY of it would be; its last
-//! batch waits, and with it all before. A server that loses its power meanwhile goes back, rows and cursor together.
 
 use super::batch::{Batch, Mark};
 use super::fault::Fault;
@@ -187,8 +184,7 @@ impl Session {
 
     async fn transaction(&mut self, batch: Batch) -> Result<(), Fault> {
         self.make_partitions(&batch.days).await?;
-        let begin = if batch.followed { "BEGIN; SET LOCAL synchronous_commit = off" } else { "BEGIN" };
-        self.client.batch_execute(begin).await?;
+        self.client.batch_execute("BEGIN").await?;
         let sent = self.rows(batch).await;
         match sent {
             Ok(()) => Ok(self.client.batch_execute("COMMIT").await?),

@@ -58,12 +58,6 @@ impl Source {
         self.reader.poll()
     }
 
-    /// Is the next record known to be on the medium?
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.reader.next_seq().is_some_and(|next| next.0 <= self.durable)
-    }
-
     /// The number of the next record, once it is on the medium.
     pub fn peek(&mut self) -> Result<Option<u64>, Damage> {
         if self.poll()?.is_none() {

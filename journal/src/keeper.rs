@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Why a window and not the whole segment: a populated page is write-protected again when the kernel writes it back
-//! after its expiry, so readiness must be renewed near the writer, every second. Why whole pages only: syncing a page
-//! protects it, and the writer's next store there would trap.
+//! after its expiry, so readiness must be renewed near the writer, every second. Why wider for a quick writer: a flooded disk
+//! holds the keeper up for as long as it likes, and the writer must not reach the window's end meanwhile. Why whole pages
+//! only: syncing a page protects it, and the writer's next store there would trap.
 //!
 //! After an error of the medium nothing is tried again: the kernel may have dropped the pages it could not write, and a
 //! second sync would "succeed". The journal is broken until a restart has read it again.
@@ -42,6 +43,10 @@ const SYNC_BATCH: usize = 1 << 20;
 const GATHER_NANOS: u64 = 20_000_000;
 /// How often readiness is renewed, and a full disk asked again.
 const RENEW_NANOS: u64 = 1_000_000_000;
+/// How long the disk may hold the keeper up before a writer that goes on at its pace meets pages that are not ready.
+const HELD_UP_NANOS: u64 = 300_000_000;
+/// A window is at most so many times the one asked for.
+const WIDEST: usize = 4;
 
 /// A place in the frames.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,9 @@ pub struct Keeper {
     history: History,
     wall: Wall,
     populated: Cursor,
+    /// Bytes of it, and when and where it began.
+    window: usize,
+    begun: (Mono, Cursor),
     renewed: Option<Mono>,
     progressed: Mono,
     /// When everything was dealt with, and up to where.
@@ -108,6 +116,8 @@ impl Keeper {
             history,
             wall,
             populated: here,
+            window: options.prefault_bytes,
+            begun: (Mono::from_nanos(0), here),
             renewed: None,
             progressed: Mono::from_nanos(0),
             rested: (Mono::from_nanos(0), here),
@@ -163,8 +173,9 @@ impl Keeper {
         let here = Cursor { number, at };
         let mut work = 0;
         let renew = self.renewed.is_none_or(|then| now.mono.since(then) >= RENEW_NANOS);
-        let short = self.populated.number != number || self.populated.at < at + self.options.prefault_bytes / 2;
+        let short = self.populated.number != number || self.populated.at < at + self.window / 2;
         if renew || short {
+            self.pace(now.mono, here);
             self.populate_ahead(here)?;
             work += 1;
         }
@@ -206,9 +217,19 @@ impl Keeper {
         Arc::clone(&self.segments[(number - first) as usize])
     }
 
+    /// Judges by the writer's pace how wide the next window is.
+    fn pace(&mut self, now: Mono, here: Cursor) {
+        let (then, from) = self.begun;
+        let crossed = usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX);
+        let crossed = crossed.saturating_mul((here.number - from.number) as usize);
+        let moved = crossed.saturating_add(here.at).saturating_sub(from.at);
+        self.window = window(self.options.prefault_bytes, moved, now.since(then));
+        self.begun = (now, here);
+    }
+
     fn populate_ahead(&mut self, here: Cursor) -> io::Result<()> {
         let segment = self.segment(here.number);
-        let (window, limit) = (self.options.prefault_bytes, segment.head.limit());
+        let (window, limit) = (self.window, segment.head.limit());
         let to = (here.at + window).min(limit);
         segment.map.populate(here.at, to)?;
         self.populated = Cursor { number: here.number, at: if to == limit { usize::MAX } else { to } };
@@ -360,6 +381,12 @@ impl Agent for Keeper {
     }
 }
 
+/// What a writer uses while the keeper is held up, when it `moved` so far in `nanos`: no less than asked for, nor much more.
+fn window(asked: usize, moved: usize, nanos: u64) -> usize {
+    let used = moved as u128 * u128::from(HELD_UP_NANOS) / u128::from(nanos.max(1));
+    usize::try_from(used).unwrap_or(usize::MAX).clamp(asked, asked.saturating_mul(WIDEST))
+}
+
 /// Size of the frame committed at `at`.
 fn frame_size(segment: &Segment, at: usize) -> usize {
     let len: [u8; 4] = segment.map.settled(at, at + 4).try_into().unwrap_or_default();
@@ -369,4 +396,24 @@ fn frame_size(segment: &Segment, at: usize) -> usize {
 fn is_no_space(why: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(why.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_writer_has_a_wider_window() {
+        const MIB: usize = 1 << 20;
+        for (moved, millis, wide) in [
+            (0, 0, 4 * MIB),
+            (0, 1_000, 4 * MIB),
+            (10 * MIB, 1_000, 4 * MIB),
+            (2 * MIB, 60, 10 * MIB),
+            (2 * MIB, 1, 16 * MIB),
+            (usize::MAX, 0, 16 * MIB),
+        ] {
+            assert_eq!(window(4 * MIB, moved, millis * 1_000_000), wide, "{moved} in {millis} ms");
+        }
+    }
 }

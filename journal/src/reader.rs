@@ -114,7 +114,7 @@ impl Reader {
     /// The same, wherever it is; false where there is none.
     #[cold]
     fn find(&mut self) -> Result<bool, Damage> {
-        if !self.seek()? {
+        if !self.reach()? {
             return Ok(false);
         }
         let Some(frames) = &mut self.frames else { return Ok(false) };
@@ -138,7 +138,7 @@ impl Reader {
     }
 
     /// Steps over the next frame, here or in the next segment, whether it follows or not.
-    fn seek(&mut self) -> Result<bool, Damage> {
+    fn reach(&mut self) -> Result<bool, Damage> {
         if self.frames.is_none() {
             self.begin()?;
         }

@@ -58,7 +58,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Space all segments together may take; a segment above it counts as a full disk. Zero: as much as there is.
     pub max_bytes: u64,
-    /// Bytes ahead of the writer kept present and writable.
+    /// Bytes ahead of the writer kept present and writable; up to four times as many for a quick one.
     pub prefault_bytes: usize,
     /// A record waits this long, in nanoseconds, before it is synced even though its page is not full; full pages wait for
     /// the keeper to gather some. To both comes the time until the keeper's thread looks: 40 ms after a pause, in a node.

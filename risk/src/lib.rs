@@ -77,6 +77,7 @@ pub mod limits;
 pub mod models;
 mod normal;
 pub mod notice;
+mod peak;
 mod petition;
 pub mod refusal;
 pub mod register;

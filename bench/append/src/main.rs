@@ -20,6 +20,7 @@
 //!
 //! Memory saves 2.5 us one time in a thousand. It costs a copier, a second store of every record, and a window between
 //! memory and disk in which the loss of the host loses more. So: the disk, and the keeper on a thread that gets its turn.
+//! Since then the keeper makes pages ready by the writer's pace: p99.9 of the disk was 0.4 to 0.8 us in five later storms.
 #![allow(clippy::disallowed_methods, reason = "a measurement")]
 
 #[path = "../../../journal/examples/append/frame.rs"]

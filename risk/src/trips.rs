@@ -349,10 +349,10 @@ impl Trips {
     pub fn look(&mut self, now: Now, profit: Notional, limits: &TripLimits, readings: Readings) {
         let drops = self.drops(now, profit.raw());
         let equity = self.anchor_equity;
-        let share = |amount: i64| (equity > 0).then(|| bps_of(amount, equity));
+        let share = |amount: i64| (equity > 0).then(|| in_bps(amount, equity));
         let drawdown = self.unit_value(profit).map(|value| {
             self.highest = self.highest.max(value);
-            bps_of(self.highest - value, self.highest)
+            in_bps(self.highest - value, self.highest)
         });
         let [day, rolling, minute, five] = drops.map(share);
         let Readings { value_at_risk, stress, margin, clock, rejects, runaway, order_to_trade } = readings;
@@ -419,7 +419,7 @@ impl Trips {
 }
 
 /// `part` in basis points of `whole`, which is positive; one machine word where it fits.
-fn bps_of(part: i64, whole: i64) -> i64 {
+fn in_bps(part: i64, whole: i64) -> i64 {
     match part.checked_mul(10_000) {
         Some(product) => product / whole,
         None => saturate(i128::from(part) * 10_000 / i128::from(whole)),

@@ -94,6 +94,21 @@ fn a_leg_that_is_no_number_refuses_every_later_order() {
     }
 }
 
+#[test]
+fn the_drift_is_that_of_the_scenario_furthest_off_and_one_that_is_none_is_not_forgotten() {
+    let symbol = instrument("BTCUSDT").symbol;
+    let returns: Vec<f64> = (1..=40).map(|at| f64::from(at) / 1_000.0).collect();
+    let mut book = Outcomes::new(Scenarios::new(&table(), &[(symbol, &returns)]).unwrap());
+    book.update(InstrumentId(0), Legs { position: 1_000.0, ..Legs::default() });
+    for (off, drift) in [(0.0, 0.0), (3.0, 0.003), (f64::NAN, f64::INFINITY), (f64::INFINITY, f64::INFINITY)] {
+        (book.worst[1].0[2], book.filled[2].0[3]) = (book.worst[1].0[2] + off, book.filled[2].0[3] + off / 2.0);
+        for found in [book.drift(), book.recompute()] {
+            assert!(found == drift || (found - drift).abs() < 1e-12, "{found} is not {drift}");
+        }
+        assert!(book.recompute() == 0.0, "what is recomputed is in force");
+    }
+}
+
 fn symbol(at: usize) -> Symbol {
     Symbol::new(format!("S{at}USDT").as_bytes()).unwrap()
 }
